@@ -1,0 +1,1 @@
+"""A small app whose rows are what the handlers of the tests do."""

@@ -1,0 +1,78 @@
+"""Runs streams in a test as ``readstreams`` would, to the end of what is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.brokers import ScriptedBroker
+from tests.effects.models import Effect
+from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
+from tom_alertstreams.delivery.loop import DeliveryLoop
+from tom_alertstreams.delivery.runs import Status
+from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.models import OutcomeCount, StreamPartition
+
+KAFKA_STREAM = "tom_alertstreams.alertstreams.kafka.KafkaAlertStream"
+QUICK_RETRY = {"TOTAL": 3, "MIN_WAIT_S": 0.05, "MAX_WAIT_S": 1, "BACKOFF": 1}
+
+
+def entry(
+    bootstrap_servers: str,
+    group_id: str,
+    handlers: dict[str, Any],
+    *,
+    label: str = "test",
+    delivery: dict[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """An entry of ALERT_STREAMS for the generic stream. Handlers of tests.effects.handlers may be named shortly."""
+    full = {key: f"tests.effects.handlers.{value}" if _short(value) else value for key, value in handlers.items()}
+    config = {**ScriptedBroker.CONSUMER_CONFIG, **options.pop("CONFIG", {})}
+    return {
+        "NAME": KAFKA_STREAM,
+        "LABEL": label,
+        "OPTIONS": {
+            "BOOTSTRAP_SERVERS": bootstrap_servers,
+            "GROUP_ID": group_id,
+            "TOPIC_HANDLERS": full,
+            "CONFIG": config,
+            **options,
+        },
+        "DELIVERY": {"RETRY": QUICK_RETRY, **(delivery or {})},
+    }
+
+
+def _short(value: Any) -> bool:
+    return isinstance(value, str) and "." not in value
+
+
+def make(*args: Any, **kwargs: Any) -> AlertStream:
+    """A stream from the arguments of :func:`entry`."""
+    return get_alert_streams([entry(*args, **kwargs)])[0]
+
+
+def run_once(stream: AlertStream, control: Control | None = None) -> Status:
+    """Deliver to the end of what is there; what happened is in the status."""
+    status = Status(stream.settings.label)
+    DeliveryLoop(stream, control or Control(once=True), status).run()  # type: ignore[arg-type]
+    return status
+
+
+def counts(label: str = "test") -> dict[str, int]:
+    """Outcome (with its code) → number of alerts."""
+    rows = OutcomeCount.objects.filter(stream=label).values_list("outcome", "code", "n")
+    total: dict[str, int] = {}
+    for outcome, code, n in rows:
+        key = f"{outcome}:{code}" if code else outcome
+        total[key] = total.get(key, 0) + n
+    return total
+
+
+def effects(topic: str) -> list[int]:
+    """Offsets of the effects of a topic, in order of offset."""
+    return list(Effect.objects.filter(topic=topic).order_by("offset").values_list("offset", flat=True))
+
+
+def next_offset(group_id: str, topic: str, partition: int = 0) -> int:
+    """What the database says comes next."""
+    return StreamPartition.objects.get(group_id=group_id, topic=topic, partition=partition).next_offset

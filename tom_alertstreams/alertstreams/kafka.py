@@ -1,0 +1,187 @@
+"""Any Kafka broker: the generic stream, and the base of the streams of particular brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any, ClassVar, cast
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+
+from tom_alertstreams.alerts import Alert, Headers
+from tom_alertstreams.conf import Start
+from tom_alertstreams.decoders import Decoder, make_decoder
+from tom_alertstreams.delivery.loop import DeliveryLoop
+from tom_alertstreams.delivery.source import Binding, Control
+from tom_alertstreams.exceptions import ConfigurationError
+from tom_alertstreams.handlers import resolve
+from tom_alertstreams.models import Installation
+from tom_alertstreams.topics import TopicKeys
+
+from .alertstream import AlertStream
+
+
+class KafkaAlertStream(AlertStream):
+    """Alerts from any Kafka broker. A handler without a mark gets the :class:`~tom_alertstreams.alerts.Alert`.
+
+    OPTIONS: BOOTSTRAP_SERVERS, TOPIC_HANDLERS; and if wanted GROUP_ID, CONFIG (any librdkafka key; applied last),
+    DECODER (``auto``, ``key-schema``, ``schemaless``), SCHEMA (a file, a folder of .avsc files, or the URL of a
+    registry), START_POSITION.
+
+    A subclass for one broker overrides :meth:`connection_config`, and where its messages need it :meth:`decode` and
+    :meth:`handler_arguments`.
+    """
+
+    required_keys: Sequence[str] = ["BOOTSTRAP_SERVERS", "TOPIC_HANDLERS"]
+    allowed_keys: Sequence[str] = [
+        "BOOTSTRAP_SERVERS", "GROUP_ID", "TOPIC_HANDLERS", "CONFIG", "DECODER", "SCHEMA", "START_POSITION",
+    ]  # fmt: skip
+
+    #: Where a key begins that is used for the first time, unless settings say otherwise.
+    default_start: ClassVar[Start] = "earliest"
+    #: How many positional arguments a 1.x handler gets; None where this stream has no 1.x shape.
+    v1_arguments: ClassVar[int | None] = None
+    #: Whether keys with ``*`` are read as 1.x's Hopskotch stream read them.
+    prefix_regex_keys: ClassVar[bool] = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.topic_handlers:
+            raise ConfigurationError("TOPIC_HANDLERS is empty.", hint="Name at least one topic and its handler.")
+        config = getattr(self, "config", None)
+        if config is not None and not isinstance(config, Mapping):
+            raise ConfigurationError("CONFIG is not a dict.", hint="It holds librdkafka settings.")
+        self._decoder: Decoder = make_decoder(getattr(self, "decoder", "auto"), getattr(self, "schema", None))
+
+    # --- what a subclass may change --------------------------------------------------------------------------------
+
+    def connection_config(self) -> dict[str, Any]:
+        """Addresses and login as librdkafka settings."""
+        return {"bootstrap.servers": self._option("bootstrap_servers")}
+
+    def username(self) -> str | None:
+        """The name this TOM logs in with; the first part of the group id where none is given."""
+        return None
+
+    def decode(self, alert: Alert) -> Any:
+        """The content of an alert.
+
+        :raises DecodeError: the bytes are not what they should be.
+        """
+        return self._decoder(alert)
+
+    def handler_arguments(self, alert: Alert) -> tuple[Any, ...]:
+        """The positional arguments of a handler without a mark."""
+        return (alert,)
+
+    def make_topic_keys(self) -> TopicKeys:
+        """How topics are found from the keys of TOPIC_HANDLERS."""
+        return TopicKeys((topic.key for topic in self.settings.topics), prefix_regex=self.prefix_regex_keys)
+
+    # --- what the delivery loop asks -------------------------------------------------------------------------------
+
+    def consumer_config(self) -> dict[str, Any]:
+        """The connection, then the user's CONFIG."""
+        return {**self.connection_config(), **self._config()}
+
+    @cached_property
+    def topic_keys(self) -> TopicKeys:
+        return self.make_topic_keys()
+
+    @cached_property
+    def bindings(self) -> Mapping[str, Binding]:
+        return {
+            topic.key: Binding(topic, resolve(topic.handler, topic.options, self.v1_arguments))
+            for topic in self.settings.topics
+        }
+
+    @cached_property
+    def group_id(self) -> str:
+        """GROUP_ID, else ``group.id`` in CONFIG, else a name drawn once for this database.
+
+        Two TOMs with one login never share a group, and a restart goes on where it stopped.
+        """
+        given = self._option("group_id") or self._config().get("group.id")
+        if given:
+            return str(given)
+        return f"{self.username() or 'tom'}-{Installation.current().id}"
+
+    @property
+    def start(self) -> Start:
+        """DELIVERY.START, else START_POSITION, else ``auto.offset.reset`` in CONFIG, else the stream's own."""
+        if self.settings.delivery.start is not None:
+            return self.settings.delivery.start
+        given = self._option("start_position") or self._config().get("auto.offset.reset") or self.default_start
+        word = str(given).lower()
+        return "earliest" if word in ("earliest", "smallest", "beginning") else "latest"
+
+    def open_alert(self, message: Message) -> Alert:
+        kind, milliseconds = message.timestamp()
+        sent = None
+        if kind != TIMESTAMP_NOT_AVAILABLE and milliseconds >= 0:
+            sent = datetime.fromtimestamp(milliseconds / 1000, tz=timezone.utc)
+        return self.restore_alert(
+            topic=cast(str, message.topic()),
+            partition=cast(int, message.partition()),
+            offset=cast(int, message.offset()),
+            key=_bytes(message.key()),
+            headers=_headers(message.headers()),
+            timestamp=sent,
+            raw=_bytes(message.value()),
+        )
+
+    def restore_alert(
+        self,
+        *,
+        topic: str,
+        partition: int,
+        offset: int,
+        key: bytes | None,
+        headers: Headers,
+        timestamp: datetime | None,
+        raw: bytes | None,
+    ) -> Alert:
+        return Alert(self.settings.label, topic, partition, offset, key, headers, timestamp, raw, self.decode)
+
+    def verify(self) -> None:
+        """Build every handler's options and every topic's pattern now rather than at the first alert."""
+        _ = self.bindings, self.topic_keys, self.start
+
+    def listen(self) -> None:
+        """Run the delivery loop until it is told to stop."""
+        DeliveryLoop(self, self.control or Control(), self.status).run()
+
+    # --- for subclasses --------------------------------------------------------------------------------------------
+
+    def _option(self, name: str, default: Any = None) -> Any:
+        value = self.__dict__.get(name)
+        return default if value is None else value
+
+    def _config(self) -> dict[str, Any]:
+        return dict(self._option("config", {}))
+
+
+def kafka_message(alert: Alert) -> Message:
+    """The confluent_kafka Message of an alert, made anew: what a handler did to an earlier one does not show."""
+    timestamp = (1, round(alert.timestamp.timestamp() * 1000)) if alert.timestamp else (TIMESTAMP_NOT_AVAILABLE, -1)
+    return Message(
+        topic=alert.topic,
+        partition=alert.partition,
+        offset=alert.offset,
+        key=alert.key,
+        value=alert.raw,
+        headers=list(alert.headers) or None,
+        timestamp=timestamp,
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _headers(headers: Any) -> Headers:
+    if not headers:
+        return ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return tuple((name, _bytes(value)) for name, value in pairs)

@@ -1,0 +1,69 @@
+"""Django's system checks for ALERT_STREAMS. All are warnings: a stale handler path must not take the web site down.
+
+No handler is imported, no stream is made, nothing goes over the network; ``checkstreams`` does the first two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Warning, register
+from django.db import connections
+
+from .alertstreams.alertstream import stream_class
+from .conf import Finding, StreamSettings, configured_streams
+from .exceptions import ConfigurationError
+
+#: Seconds SQLite must be willing to wait for its lock beside a stream that writes.
+SQLITE_TIMEOUT_S = 20
+
+
+@register("alertstreams")
+def check_alert_streams(**_kwargs: Any) -> list[CheckMessage]:
+    """What is wrong with the settings, all of it at once."""
+    streams, findings = configured_streams()
+    for stream in streams:
+        findings.extend(_check_class(stream))
+    if streams:
+        findings.extend(_check_sqlite())
+    return [
+        Warning(
+            f"{finding.label}: {finding.message}" if finding.label else finding.message,
+            hint=finding.hint,
+            id=f"tom_alertstreams.{finding.id}",
+        )
+        for finding in findings
+    ]
+
+
+def _check_class(stream: StreamSettings) -> Iterator[Finding]:
+    try:
+        found = stream_class(stream)
+    except ConfigurationError as error:
+        yield Finding("W004", error.message, error.hint or "", stream.label)
+        return
+    if missing := sorted(set(getattr(found, "required_keys", ())) - set(stream.options)):
+        yield Finding(
+            "W004", f"its OPTIONS lack {', '.join(missing)}.", "Check your ALERT_STREAMS setting.", stream.label
+        )
+
+
+def _check_sqlite() -> Iterator[Finding]:
+    connection = connections["default"]
+    if connection.vendor != "sqlite":
+        return
+    options = connection.settings_dict.get("OPTIONS", {})
+    lacking = []
+    if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+        lacking.append('"transaction_mode": "IMMEDIATE"')
+    if float(options.get("timeout", 5)) < SQLITE_TIMEOUT_S:
+        lacking.append(f'"timeout": {SQLITE_TIMEOUT_S}')
+    if "journal_mode=wal" not in str(options.get("init_command", "")).lower().replace(" ", ""):
+        lacking.append('"init_command": "PRAGMA journal_mode=WAL;"')
+    if lacking:
+        yield Finding(
+            "W010",
+            "SQLite is not set up to be written by readstreams and the web site at the same time.",
+            f"Add to OPTIONS of DATABASES['default']: {', '.join(lacking)}. Or use PostgreSQL.",
+        )

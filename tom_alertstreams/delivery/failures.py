@@ -1,0 +1,192 @@
+"""What an error means for delivery: wait for something outside, try once more, or give this alert up.
+
+Errors of databases are judged by SQLSTATE (PostgreSQL) or result code (SQLite), never by class: Django raises
+``OperationalError`` for a server that is gone and for a deadlock alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import traceback
+from collections.abc import Iterator
+from enum import Enum
+
+from django import db
+from django.db import connection, transaction
+
+from tom_alertstreams.alerts import Outcome
+from tom_alertstreams.exceptions import (
+    BrokenTransaction,
+    PartitionLost,
+    PermanentError,
+    RejectAlert,
+    RetryLater,
+    TransientError,
+)
+from tom_alertstreams.models import Installation
+from tom_alertstreams.redaction import redact
+
+
+class Meaning(Enum):
+    """What to do about an error."""
+
+    #: Something outside is away: pause, keep polling, try the same again for ever. No attempt is spent.
+    AWAY = "away"
+    #: Two transactions were in each other's way, or a statement took too long: the alert alone, then as a failure.
+    CONTENTION = "contention"
+    #: The handler cannot run inside our transaction.
+    NEEDS_OUTSIDE = "needs its own transactions"
+    #: The alert itself, or the handler.
+    FAILURE = "failure"
+
+
+class DatabaseUnavailable(TransientError):
+    """The database does not answer, or takes no writes."""
+
+
+#: SQLSTATE or its class → the server is gone, shutting down, full, read-only, or out of connections.
+_AWAY_STATES = ("08", "57P01", "57P02", "57P03", "53", "25006", "58")
+#: Deadlock, serialisation failure, lock not available, statement or lock timeout, idle-in-transaction timeout.
+_CONTENTION_STATES = ("40", "55P03", "57014", "25P03", "25P04")
+_ABORTED_STATE = "25P02"
+#: SQLite primary result codes: READONLY, IOERR, FULL, CANTOPEN, NOTADB … and BUSY, LOCKED.
+_SQLITE_AWAY = {8, 10, 13, 14}
+_SQLITE_CONTENTION = {5, 6}
+#: Python 3.10's sqlite3 does not tell the code.
+_SQLITE_MESSAGES = {
+    "database is locked": 5,
+    "database table is locked": 6,
+    "attempt to write a readonly database": 8,
+    "disk I/O error": 10,
+    "database or disk is full": 13,
+    "unable to open database file": 14,
+}
+_DATABASE_LIBRARIES = {"psycopg", "psycopg2", "sqlite3", "sqlalchemy", "asyncpg", "MySQLdb", "pymysql", "oracledb"}
+
+
+def judge(error: BaseException) -> Meaning:
+    """What an error that came out of a handler, or of the transaction around it, means."""
+    if isinstance(error, TransientError):
+        return Meaning.AWAY
+    if isinstance(error, (BrokenTransaction, transaction.TransactionManagementError)):
+        return Meaning.NEEDS_OUTSIDE
+    if isinstance(error, RuntimeError) and "durable atomic block" in str(error):
+        return Meaning.NEEDS_OUTSIDE
+    if isinstance(error, db.Error):
+        return _judge_database(error)
+    if _from_other_connection(error):
+        # It cannot see what our transaction has not committed yet.
+        return Meaning.NEEDS_OUTSIDE
+    return Meaning.FAILURE
+
+
+def _judge_database(error: db.Error) -> Meaning:
+    state = next((s for e in _chain(error) if (s := getattr(e, "sqlstate", None) or getattr(e, "pgcode", None))), None)
+    if state is not None:
+        if state == _ABORTED_STATE:
+            return Meaning.NEEDS_OUTSIDE
+        if state.startswith(_AWAY_STATES):
+            return Meaning.AWAY
+        return Meaning.CONTENTION if state.startswith(_CONTENTION_STATES) else Meaning.FAILURE
+    code = next((c for e in _chain(error) if (c := _sqlite_code(e)) is not None), None)
+    if code is not None:
+        if code in _SQLITE_AWAY:
+            return Meaning.AWAY
+        return Meaning.CONTENTION if code in _SQLITE_CONTENTION else Meaning.FAILURE
+    # libpq could not even speak to the server: no code, "server closed the connection unexpectedly" and the like.
+    gone = isinstance(error, (db.InterfaceError, db.OperationalError)) and connection.vendor == "postgresql"
+    return Meaning.AWAY if gone else Meaning.FAILURE
+
+
+def _sqlite_code(error: BaseException) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return code & 0xFF  # the extended code carries the primary one in its low byte
+    if type(error).__module__ == "sqlite3":
+        return _SQLITE_MESSAGES.get(str(error))
+    return None
+
+
+def _from_other_connection(error: BaseException) -> bool:
+    return any(cls.__module__.partition(".")[0] in _DATABASE_LIBRARIES for cls in type(error).__mro__)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__
+
+
+def wait_if_away(error: BaseException) -> None:
+    """Return if the error is the alert's own or the handler's; else raise what tells the loop to pause or to step back.
+
+    :raises TransientError: something outside is away.
+    :raises PartitionLost: another consumer owns the partition now.
+    """
+    if isinstance(error, (PartitionLost, TransientError)):
+        raise error
+    meaning = judge(error)
+    if meaning is Meaning.AWAY or (meaning is Meaning.CONTENTION and not database_takes_writes()):
+        raise DatabaseUnavailable(
+            f"the database cannot be used: {redact(str(error)).strip()}",
+            hint="The stream waits and goes on by itself.",
+        ) from error
+
+
+def database_takes_writes() -> bool:
+    """Probe: does a transaction that changes nothing go through?"""
+    try:
+        with transaction.atomic():
+            Installation.objects.update(only=True)
+    except db.Error:
+        return False
+    return True
+
+
+def heal_connection() -> None:
+    """After an error: drop a connection that the server has closed, so that the next query opens a new one."""
+    if not connection.in_atomic_block and connection.connection is not None and not connection.is_usable():
+        connection.close()
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What an exception out of a handler says about its alert."""
+    if isinstance(error, RejectAlert):
+        return Outcome.rejected(error.code, error.object_id)
+    if isinstance(error, RetryLater):
+        return Outcome.retry(error.delay_s, error.reason, error.give_up_after_s)
+    return Outcome.failed(error)
+
+
+def never_again(error: BaseException | None) -> bool:
+    """Whether another try cannot help."""
+    return isinstance(error, PermanentError)
+
+
+_NUMBERS = re.compile(r"\d+|0x[0-9a-f]+")
+#: NUL and lone surrogates: PostgreSQL stores neither.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def clean(text: str, limit: int) -> str:
+    """A text that every database stores and that gives no secret away, cut to ``limit`` characters."""
+    text = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", redact(text))
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback as text; local variables are never part of it."""
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def fingerprint(error: BaseException, handler: str) -> str:
+    """The same for errors of one class from one line of code: numbers and ids in the message do not count."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    place = f"{last.filename}:{last.name}:{last.lineno}" if last else ""
+    message = _NUMBERS.sub("#", str(error)) if not place else ""
+    return hashlib.sha256(f"{handler}|{type(error).__qualname__}|{place}|{message}".encode()).hexdigest()[:16]

@@ -1,0 +1,238 @@
+"""What comes in from Kafka: the consumer, the partitions it has been given, and the alerts it has fetched.
+
+Everything here runs in the thread of the delivery loop, the callbacks included (librdkafka runs them inside ``poll``):
+a commit from another thread can hang.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tom_alertstreams.alerts import Alert
+from tom_alertstreams.exceptions import AuthenticationFailed
+
+from .broker_errors import REFUSALS, ErrorMemory, describe_refusal
+from .offsets import BROKER_TIMEOUT_S, Offsets, Partition, mirror, place
+from .source import AlertSource, Binding
+
+logger = logging.getLogger(__name__)
+
+#: librdkafka's own log lines, under a name of their own.
+_client_log = logging.getLogger("tom_alertstreams.librdkafka")
+
+
+class Intake:
+    """One consumer of one group.
+
+    A partition goes through three stages: given to us by the group (``unplaced``), placed at the offset the database
+    says (``assigned``), revoked. Alerts are fetched only from placed partitions, and held until they are handled.
+    """
+
+    def __init__(self, source: AlertSource, errors: ErrorMemory, *, note_ends: bool) -> None:
+        """
+        :param note_ends: remember where each partition ends when it is placed, for :meth:`at_end`.
+        """
+        self.source = source
+        self.offsets: Offsets
+        self.held: dict[str | None, deque[Alert]] = {}
+        self.assigned: set[Partition] = set()
+        self.unplaced: list[Partition] | None = None
+        self._errors = errors
+        self._note_ends = note_ends
+        self._ends: dict[Partition, int] = {}
+        self._arrived: set[Partition] = set()
+        #: Where the broker's log begins, for partitions whose stored offset is not in it any more.
+        self._lowest: dict[Partition, int] = {}
+        self._paused = False
+        self.consumer = Consumer(self._config(), logger=_client_log)
+
+    def _config(self) -> dict[str, Any]:
+        delivery = self.source.settings.delivery
+        return {
+            "max.poll.interval.ms": int(2000 * (delivery.batch_seconds + delivery.handler_timeout_s)),
+            "topic.metadata.refresh.interval.ms": 20_000,
+            "queued.max.messages.kbytes": 65_536,
+            "fetch.message.max.bytes": 10_485_760,
+            "allow.auto.create.topics": False,
+            **self.source.consumer_config(),
+            "group.id": self.source.group_id,
+            # The loop says where to read and what is done; librdkafka must never decide either by itself.
+            "auto.offset.reset": "error",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": self._note_ends,
+            "error_cb": self._errors.note,
+        }
+
+    def cluster_id(self) -> str:
+        """The id of the cluster we are connected to. :raises KafkaException: no broker answers."""
+        return self.consumer.list_topics(timeout=5.0).cluster_id or "unknown"
+
+    def subscribe(self, offsets: Offsets) -> None:
+        """Join the group."""
+        self.offsets = offsets
+        self.consumer.subscribe(
+            self.source.topic_keys.subscription(),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Alerts are held, or partitions are not placed yet: nothing more is to be fetched."""
+        return self.unplaced is not None or any(self.held.values())
+
+    # --- fetching --------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout_s: float, *, fetch: bool) -> None:
+        """Keep our place in the group, and with ``fetch`` take what has come."""
+        self._pause(not fetch)
+        message = self.consumer.poll(timeout_s)
+        if message is None:
+            return
+        # poll, then what else is queued: consume(n, t) alone waits for n messages, or not, depending on the version
+        # (confluent-kafka-python issue 2205).
+        for fetched in (message, *self.consumer.consume(self.source.settings.delivery.batch_size - 1, 0)):
+            self._receive(fetched)
+
+    def _pause(self, pause: bool) -> None:
+        if pause == self._paused or not self.assigned:
+            return
+        partitions = [TopicPartition(topic, number) for topic, number in self.assigned]
+        (self.consumer.pause if pause else self.consumer.resume)(partitions)
+        self._paused = pause
+
+    def _receive(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            self._receive_error(error, message)
+            return
+        partition = (message.topic(), message.partition())
+        if partition not in self.assigned or message.offset() < self.offsets.next_offset(partition):
+            return  # fetched before a rebalance or a seek
+        alert = self.source.open_alert(message)
+        self.held.setdefault(self.source.topic_keys.match(alert.topic), deque()).append(alert)
+
+    def _receive_error(self, error: KafkaError, message: Message) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._arrived.add((message.topic(), message.partition()))
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._skip_gap((message.topic(), message.partition()))
+        else:
+            self.judge(error, message.topic())
+
+    def judge(self, error: KafkaError, topic: str | None = None) -> None:
+        """Note an error of the client. :raises AuthenticationFailed: it means that the broker refuses us."""
+        if error.code() in REFUSALS:
+            raise AuthenticationFailed(describe_refusal(error), stream=self.source.settings.label)
+        self._errors.note(error, topic)
+
+    def _skip_gap(self, partition: Partition) -> None:
+        """Our offset is not in the broker's log any more: alerts were deleted before we read them."""
+        low, high = self.consumer.get_watermark_offsets(TopicPartition(*partition), timeout=BROKER_TIMEOUT_S)
+        wanted = self.offsets.next_offset(partition)
+        self._errors.remember(
+            f"{partition[0]}[{partition[1]}]: offset {wanted} is not on the broker any more, which has {low} to {high}: "
+            "alerts between were deleted before they were read, or the topic was made anew. "
+            f"Reading goes on at {low}."
+        )
+        if wanted > high:  # made anew: the row would never match again
+            self.offsets.move_back(partition, low)
+        self._lowest[partition] = low
+        self.step_back()
+
+    def group(self, binding: Binding | None, alerts: Iterable[Alert]) -> list[Alert]:
+        """The first of the held alerts that fit into one group: BATCH_SIZE, BATCH_BYTES."""
+        settings = binding.topic.delivery if binding is not None else self.source.settings.delivery
+        group: list[Alert] = []
+        size = 0
+        for alert in alerts:
+            size += alert.size
+            if group and (len(group) >= settings.batch_size or size > settings.batch_bytes):
+                break
+            group.append(alert)
+        return group
+
+    # --- partitions ------------------------------------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Where to read is the database's to say. It may be away, and an error in a callback ends the consumer: so
+        # nothing is read until the loop has placed the partitions.
+        consumer.assign([])
+        self.unplaced = [(tp.topic, tp.partition) for tp in partitions]
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {(tp.topic, tp.partition) for tp in partitions}
+        self._drop(gone)
+        self.assigned -= gone
+        self.offsets.forget(gone)
+        self.unplaced = None
+        self._paused = False
+
+    def _drop(self, gone: set[Partition]) -> None:
+        for key, alerts in self.held.items():
+            self.held[key] = deque(alert for alert in alerts if (alert.topic, alert.partition) not in gone)
+
+    def place(self) -> bool:
+        """Begin to read partitions that were just assigned, where the database says. True if there were any."""
+        if self.unplaced is None:
+            return False
+        positions = place(self.offsets, self.consumer, self.unplaced)
+        for tp in positions:
+            tp.offset = max(tp.offset, self._lowest.get((tp.topic, tp.partition), 0))
+        if self._note_ends:
+            for tp in positions:
+                if (tp.topic, tp.partition) not in self._ends:
+                    _, high = self.consumer.get_watermark_offsets(tp, timeout=BROKER_TIMEOUT_S)
+                    self._ends[tp.topic, tp.partition] = high
+        self.assigned = {(tp.topic, tp.partition) for tp in positions}
+        self.consumer.assign(positions)
+        if positions:
+            self.consumer.resume(positions)  # a partition that was paused stays so when it is assigned again
+        self.unplaced, self._paused = None, False
+        return True
+
+    def step_back(self) -> None:
+        """Read again where the database says: our view of it was stale, or librdkafka has given a partition up."""
+        self._drop(self.assigned)
+        self.unplaced = sorted(self.assigned)
+
+    # --- how far -----------------------------------------------------------------------------------------------------
+
+    def at_end(self) -> bool:
+        """Whether every assigned partition is handled up to where it ended when it was placed."""
+        return all(
+            # The end of a partition may lie behind its last alert: transaction markers have offsets too.
+            self.offsets.next_offset(partition) >= self._ends.get(partition, 0) or partition in self._arrived
+            for partition in self.assigned
+        )
+
+    def has_topics(self) -> bool:
+        """Whether the broker has any topic for us."""
+        topics = self.consumer.list_topics(timeout=BROKER_TIMEOUT_S).topics
+        return any(self.source.topic_keys.match(topic) is not None for topic in topics)
+
+    def lag(self) -> int | None:
+        """Alerts not handled yet, as the broker last told; None before anything is assigned."""
+        lag = 0
+        for topic, number in self.assigned:
+            watermarks = self.consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            if watermarks is not None and watermarks[1] >= 0:
+                lag += max(0, watermarks[1] - self.offsets.next_offset((topic, number)))
+        return lag if self.assigned else None
+
+    def mirror(self, metadata: str, *, wait: bool = False) -> None:
+        """Tell Kafka how far the database has come. A failure costs nothing: the database's offset is the one that counts."""
+        positions: Sequence[TopicPartition] = mirror(self.offsets, self.assigned, metadata)
+        if not positions:
+            return
+        try:
+            self.consumer.commit(offsets=list(positions), asynchronous=not wait)
+        except KafkaException as error:
+            logger.debug("%s: offsets not mirrored: %s", self.source.settings.label, error)

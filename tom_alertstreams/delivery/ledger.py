@@ -1,0 +1,203 @@
+"""What is written beside the effects of alerts, in the same transaction: counts, rejections, dead letters."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django import db
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from tom_alertstreams.alerts import Alert, Outcome
+from tom_alertstreams.conf import DeliverySettings, RetrySettings
+from tom_alertstreams.exceptions import AlertStreamError
+from tom_alertstreams.models import DeadLetter, OutcomeCount, Rejection
+from tom_alertstreams.redaction import redact
+
+from .failures import Meaning, clean, fingerprint, judge, never_again, traceback_of
+from .source import Binding
+
+logger = logging.getLogger(__name__)
+
+_ERROR_LENGTH = 10_000
+_TRACEBACK_LENGTH = 50_000
+
+
+class Tally(Counter[str]):
+    """What this process did since it started, for its log lines: received, done, rejected, waiting, dead."""
+
+
+class Ledger:
+    """Writes down what became of the alerts of one stream."""
+
+    def __init__(self, stream: str, cluster: str, group_id: str, tally: Tally) -> None:
+        self.stream = stream
+        self.cluster = cluster
+        self.group_id = group_id
+        self.tally = tally
+        self._pending: Counter[tuple[str, str, str]] = Counter()
+        self._received = 0
+
+    def record(
+        self,
+        binding: Binding | None,
+        alerts: Sequence[Alert],
+        outcomes: Sequence[Outcome],
+        previous: Sequence[DeadLetter | None],
+    ) -> None:
+        """Write the outcomes of these alerts; the caller's transaction is open and moves their offsets.
+
+        :param previous: for each alert the row it has waited in, or None.
+        """
+        counts: Counter[tuple[str, str, str]] = Counter()
+        rejected: list[tuple[Alert, Outcome]] = []
+        settled: list[int] = []
+        for alert, outcome, row in zip(alerts, outcomes, previous, strict=True):
+            if outcome.kind in ("failed", "retry"):
+                outcome = self._keep(binding, alert, outcome, row)
+            elif row is not None:
+                settled.append(row.pk)
+            if outcome.kind == "rejected":
+                rejected.append((alert, outcome))
+            counts[alert.topic, outcome.kind, outcome.code if outcome.kind == "rejected" else ""] += 1
+        if settled:
+            DeadLetter.objects.filter(pk__in=settled).delete()
+        self._reject(binding, rejected)
+        self._count(counts)
+        self._pending = counts
+        self._received = sum(row is None for row in previous)
+
+    def committed(self) -> None:
+        """The transaction of the last :meth:`record` is committed."""
+        self.tally["received"] += self._received
+        for (_, outcome, _), n in self._pending.items():
+            self.tally[_COLUMN[outcome]] += n
+
+    def _count(self, counts: Counter[tuple[str, str, str]]) -> None:
+        hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+        # In a fixed order: two processes that count the same topics must not wait for one another.
+        for (topic, outcome, code), n in sorted(counts.items()):
+            names = {
+                "stream": self.stream,
+                "topic": topic,
+                "hour": hour,
+                "outcome": _COLUMN[outcome],
+                "code": code[:32],
+            }
+            if not OutcomeCount.objects.filter(**names).update(n=F("n") + n):
+                OutcomeCount.objects.bulk_create([OutcomeCount(**names)], ignore_conflicts=True)
+                OutcomeCount.objects.filter(**names).update(n=F("n") + n)
+
+    def _reject(self, binding: Binding | None, rejected: Sequence[tuple[Alert, Outcome]]) -> None:
+        if not rejected or binding is None or not binding.topic.delivery.rejections_days:
+            return
+        Rejection.objects.bulk_create(
+            Rejection(
+                stream=self.stream,
+                topic=alert.topic,
+                partition=alert.partition,
+                offset=alert.offset,
+                object_id=clean(outcome.object_id, 100),
+                code=outcome.code[:32],
+            )
+            for alert, outcome in rejected
+        )
+
+    def _keep(self, binding: Binding | None, alert: Alert, outcome: Outcome, row: DeadLetter | None) -> Outcome:
+        """Keep an alert that was not handled: waiting, or given up."""
+        error = outcome.error
+        now = timezone.now()
+        retry = (binding.topic.delivery if binding else DeliverySettings()).retry
+        first_failed_at = row.first_failed_at if row else now
+        attempts = (row.attempts if row else 0) + 1
+        wait_s = _next_wait(outcome, retry, attempts, (now - first_failed_at).total_seconds())
+        if wait_s is None and binding is not None and binding.topic.on_error == "reject":
+            if row is not None:
+                row.delete()
+            return Outcome.rejected("error", outcome.object_id)
+        # An alert that waited keeps its row, though its topic may have another handler by now, or none.
+        handler = row.handler if row else binding.topic.handler if binding else ""
+        fields: dict[str, Any] = {
+            "stream": self.stream,
+            "key": alert.key,
+            "headers": [
+                [clean(n, 249), base64.b64encode(v).decode() if v is not None else None] for n, v in alert.headers
+            ],
+            "timestamp": alert.timestamp,
+            "raw": alert.raw,
+            "error_class": _class_name(error),
+            "error": clean(_message(error, outcome), _ERROR_LENGTH),
+            "traceback": clean(traceback_of(error), _TRACEBACK_LENGTH) if error else "",
+            "fingerprint": fingerprint(error, handler) if error else outcome.code[:64],
+            "attempts": attempts,
+            "state": DeadLetter.State.OPEN if wait_s is None else DeadLetter.State.WAITING,
+            "first_failed_at": first_failed_at,
+            "next_attempt_at": None if wait_s is None else now + timedelta(seconds=wait_s),
+            "leased_until": None,
+        }
+        coordinates: dict[str, Any] = {
+            "cluster": self.cluster,
+            "group_id": self.group_id,
+            "topic": alert.topic,
+            "partition": alert.partition,
+            "offset": alert.offset,
+            "handler": handler,
+        }
+        self._write(coordinates, fields, alert, wait_s)
+        return Outcome("failed" if wait_s is None else "retry")
+
+    def _write(self, coordinates: dict[str, Any], fields: dict[str, Any], alert: Alert, wait_s: float | None) -> None:
+        try:
+            with transaction.atomic():
+                DeadLetter.objects.update_or_create(**coordinates, defaults=fields)
+        except (db.DataError, ValueError, UnicodeError) as error:
+            if judge(error) is not Meaning.FAILURE:
+                raise
+            minimal: dict[str, Any] = {
+                "stream": self.stream,
+                "error": f"(what else was known could not be stored: {type(error).__name__})",
+            }
+            kept = ("state", "attempts", "next_attempt_at", "first_failed_at", "error_class", "fingerprint", "raw")
+            minimal |= {name: fields[name] for name in kept}
+            DeadLetter.objects.update_or_create(**coordinates, defaults=minimal)
+        level, what = (logging.WARNING, f"is tried again in {wait_s:.0f} s") if wait_s is not None else (
+            logging.ERROR, "is now a dead letter")  # fmt: skip
+        logger.log(
+            level,
+            "%s %s %s: %s: %s",
+            self.stream, alert.coordinates, what, fields["error_class"], str(fields["error"]).partition("\n")[0][:300],
+            extra={"stream": self.stream, "topic": alert.topic, "partition": alert.partition, "offset": alert.offset},
+        )  # fmt: skip
+
+
+#: Kind of outcome → how it is counted.
+_COLUMN = {"done": "done", "rejected": "rejected", "failed": "dead", "retry": "waiting"}
+
+
+def _next_wait(outcome: Outcome, retry: RetrySettings, attempts: int, age_s: float) -> float | None:
+    """Seconds until the next try, or None to give the alert up."""
+    if never_again(outcome.error):
+        return None
+    if outcome.kind == "retry" and outcome.give_up_after_s is not None:
+        return outcome.delay_s if age_s + outcome.delay_s <= outcome.give_up_after_s else None
+    if attempts >= retry.total:
+        return None
+    return outcome.delay_s if outcome.kind == "retry" else retry.wait_s(attempts)
+
+
+def _class_name(error: Exception | None) -> str:
+    return type(error).__qualname__[:255] if error is not None else "RetryLater"
+
+
+def _message(error: Exception | None, outcome: Outcome) -> str:
+    if error is None:
+        return outcome.code or "the handler asked for a later try"
+    if isinstance(error, AlertStreamError):
+        return redact(str(error))
+    return redact(str(error)) or "(no message)"

@@ -1,0 +1,263 @@
+"""The delivery loop: Kafka in, transactions out. One loop, one consumer, one thread.
+
+A turn of the loop polls the broker, places partitions that were just assigned, handles one group of what is held, tries
+what has waited long enough, and mirrors the offsets to Kafka.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from confluent_kafka import KafkaException
+from django.utils import timezone
+
+from tom_alertstreams.alerts import Alert
+from tom_alertstreams.exceptions import BrokerUnavailable, PartitionLost, TransientError
+from tom_alertstreams.models import Installation
+from tom_alertstreams.redaction import redact
+
+from .broker_errors import ErrorMemory
+from .failures import heal_connection, wait_if_away
+from .intake import Intake
+from .ledger import Ledger
+from .offsets import Offsets, begin_keys
+from .preparing import Preparer
+from .runner import Runner, batch_pause_s
+from .runs import RunRecord, State, Status
+from .source import AlertSource, Control
+from .waiting import WaitingAlerts
+
+logger = logging.getLogger(__name__)
+
+#: Longest blocking poll, so that a request to stop is heard.
+_POLL_S = 0.5
+_MIRROR_EVERY_S, _WAITING_EVERY_S, _LAG_EVERY_S, _PROBE_EVERY_S, _TOPICS_EVERY_S = 1.0, 1.0, 10.0, 5.0, 1.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+#: How long SQLite's lock is left free after a long transaction: it grants its lock unfairly, and back-to-back
+#: transactions starve a web request.
+_LOCK_FREE_S = 0.25
+#: With --once a broker that does not answer for so long is a failure, not something to wait for.
+_ONCE_PATIENCE_S = 60.0
+
+
+class DeliveryLoop:
+    """Reads one stream until it is told to stop (or, with ``once``, until the end of what is there)."""
+
+    def __init__(self, source: AlertSource, control: Control, status: Status | None = None) -> None:
+        self.source = source
+        self.control = control
+        self.status = status or Status(source.settings.label)
+        self._settings = source.settings.delivery
+        self._errors = ErrorMemory(self.status)
+        self._waits_until = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+        self._began = time.monotonic()
+        self._done_at: dict[str, float] = {}
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Deliver until told to stop.
+
+        :raises AuthenticationFailed: the broker refuses us; the supervisor tries again later.
+        :raises BrokerUnavailable: with ``once``, the broker does not answer.
+        """
+        self._record = RunRecord(self.source.settings, self.source.group_id, self.status)
+        self._record.beat(force=True)
+        self._preparer = Preparer(self.source.settings.label)
+        self._intake = Intake(self.source, self._errors, note_ends=self.control.once)
+        try:
+            if self._open():
+                while not self._finished():
+                    self._turn()
+                self._intake.mirror(self._installation, wait=True)
+            self._say(State.STOPPED, "finished" if self.control.once else "asked to stop")
+        except Exception as error:
+            self._say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
+            raise
+        finally:
+            self._intake.consumer.close()
+            self._preparer.close()
+            self._record.end()
+
+    def _open(self) -> bool:
+        """Everything that must be known before the first alert; False if we were told to stop meanwhile."""
+        source, intake = self.source, self._intake
+        cluster = self._patiently(intake.cluster_id)
+        installation = self._patiently(lambda: str(Installation.current().id))
+        if cluster is None or installation is None:
+            return False
+        self._installation = installation
+        offsets = Offsets(cluster, source.group_id)
+        began = self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, source.start))
+        ledger = Ledger(source.settings.label, cluster, source.group_id, self.status.tally)
+        self._waiting = WaitingAlerts(source, cluster, lease_s=2 * self._settings.handler_timeout_s)
+        self._runner = Runner(source, offsets, ledger, self._preparer, self.control.stopping.is_set)
+        self._second_tries = Runner(source, self._waiting, ledger, self._preparer, self.control.stopping.is_set)
+        intake.subscribe(offsets)
+        return began is not None
+
+    def _patiently(self, action: Callable[[], str]) -> str | None:
+        """The result of something that needs the broker or the database, waiting for either; None if told to stop."""
+        pause_s = _FIRST_PAUSE_S
+        while not self.control.stopping.is_set():
+            try:
+                return action()
+            except Exception as error:  # noqa: BLE001  (judged in the next line)
+                reason = self._reason_to_wait(error)
+            self._errors.raise_refusal()
+            self._say(State.WAITING, reason)
+            if self.control.once and time.monotonic() - self._began > _ONCE_PATIENCE_S:
+                raise BrokerUnavailable(reason, stream=self.source.settings.label)
+            self.control.stopping.wait(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        return None
+
+    def _say(self, state: State, reason: str = "") -> None:
+        if self.status.say(state, reason) and reason:
+            logger.log(
+                logging.INFO if state is State.STOPPED else logging.WARNING,
+                "%s: %s", self.source.settings.label, reason, extra={"stream": self.source.settings.label},
+            )  # fmt: skip
+        self._record.beat()
+
+    # --- a turn ----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._poll()
+        self._errors.raise_refusal()
+        if time.monotonic() < self._waits_until or self._broker_is_down():
+            return
+        try:
+            if self._intake.place():
+                self.status.connected = True
+                logger.info("%s reads %d partitions", self.status.label, len(self._intake.assigned))
+            self._work()
+            self._try_waiting()
+            if self._is_due("mirror", _MIRROR_EVERY_S):
+                self._intake.mirror(self._installation)
+            if self._is_due("lag", _LAG_EVERY_S):
+                self.status.lag = self._intake.lag()
+        except PartitionLost as lost:
+            self._step_back(lost)
+        except Exception as error:  # noqa: BLE001  (judged in the next line)
+            self._pause(self._reason_to_wait(error))
+        else:
+            self._pause_s = _FIRST_PAUSE_S
+            if self.status.connected:
+                self._say(State.RUNNING)
+        self._record.beat()
+
+    def _poll(self) -> None:
+        """Fetch; while alerts are held or something is away, only keep our place in the group."""
+        away_s = max(0.0, self._waits_until - time.monotonic())
+        fetch = not away_s and not self._intake.busy
+        self._intake.poll(min(_POLL_S, away_s) if away_s else _POLL_S if fetch else 0.0, fetch=fetch)
+
+    def _broker_is_down(self) -> bool:
+        """No broker answers. librdkafka goes on trying by itself; we only say so until one answers again."""
+        if not self._errors.all_brokers_down or self._intake.busy:
+            return False
+        if self._is_due("probe", _PROBE_EVERY_S):
+            try:
+                self._intake.consumer.list_topics(timeout=1.0)
+            except KafkaException:
+                self._say(State.WAITING, "no broker answers; the stream waits and goes on by itself")
+            else:
+                self._errors.all_brokers_down = False
+        return self._errors.all_brokers_down
+
+    def _work(self) -> None:
+        """Handle one group of each handler's alerts."""
+        for key, alerts in list(self._intake.held.items()):
+            if not alerts or self.control.stopping.is_set():
+                continue
+            binding = self.source.bindings.get(key) if key is not None else None
+            group = self._intake.group(binding, alerts)
+            granted = self.control.reserve(len(group))
+            finished = 0
+            try:
+                if granted:
+                    finished = self._runner.handle(binding, group[:granted])
+            finally:
+                self.control.give_back(granted - finished)
+            for _ in range(finished):  # callbacks run only inside poll: the queue is as it was
+                alerts.popleft()
+            self._leave_lock_free(self._runner)
+
+    def _try_waiting(self) -> None:
+        """Try alerts again that have waited long enough."""
+        if not self._is_due("waiting", _WAITING_EVERY_S) or self.control.stopping.is_set() or self.control.exhausted:
+            return
+        by_key: dict[str | None, list[Alert]] = {}
+        for alert in self._waiting.claim(self._settings.batch_size):
+            by_key.setdefault(self.source.topic_keys.match(alert.topic), []).append(alert)
+        try:
+            for key, alerts in by_key.items():
+                self._second_tries.handle(self.source.bindings.get(key) if key is not None else None, alerts)
+                self._leave_lock_free(self._second_tries)
+        finally:
+            self._waiting.release()
+
+    def _leave_lock_free(self, runner: Runner) -> None:
+        if runner.last_transaction_s > batch_pause_s():
+            self.control.stopping.wait(_LOCK_FREE_S)
+        runner.last_transaction_s = 0.0
+
+    # --- trouble ---------------------------------------------------------------------------------------------------
+
+    def _reason_to_wait(self, error: Exception) -> str:
+        """Why to wait, if the error means that something outside is away; else it ends this life of the stream."""
+        if isinstance(error, KafkaException):
+            self._intake.judge(error.args[0])
+            return redact(f"waiting for the broker: {error.args[0].str()}")
+        try:
+            wait_if_away(error)
+        except TransientError as away:
+            heal_connection()
+            return redact(str(away))
+        raise error
+
+    def _pause(self, reason: str) -> None:
+        """Handle nothing for a while, but keep our place in the group."""
+        self._say(State.WAITING, reason)
+        self._waits_until = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    def _step_back(self, lost: PartitionLost) -> None:
+        """Another consumer, or a commit whose answer we never got, has moved a partition."""
+        logger.warning("%s: %s; reading again where the database says", self.status.label, lost)
+        self._intake.step_back()
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def _finished(self) -> bool:
+        if self.control.stopping.is_set() or self.control.exhausted:
+            return True
+        if not self.control.once or self._intake.busy or time.monotonic() < self._waits_until:
+            return False
+        if not self._errors.all_brokers_down and self._at_end():
+            horizon = timezone.now() + timedelta(seconds=self._settings.retry.max_wait_s)
+            return not self._waiting.due_before(horizon)
+        if self.status.connected and not self._errors.all_brokers_down:
+            return False
+        if time.monotonic() - self._began > _ONCE_PATIENCE_S:
+            raise BrokerUnavailable(
+                stream=self.status.label, hint="Check its address, and that the port is open to you."
+            )
+        return False
+
+    def _at_end(self) -> bool:
+        if self.status.connected:
+            return self._intake.at_end()
+        return self._is_due("topics", _TOPICS_EVERY_S) and not self._intake.has_topics()
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now - self._done_at.get(what, float("-inf")) < every_s:
+            return False
+        self._done_at[what] = now
+        return True

@@ -1,0 +1,314 @@
+"""Calls handlers and commits: the only code that opens transactions around them.
+
+Every transaction has the same four parts, in this order: claim the alerts (compare-and-set), call the handler, write
+the ledger, commit. What differs is how many alerts share one, and what happens when one of them fails:
+
+* a group of ``@alert_handler``: no savepoints; if that fails, again under savepoints; if that fails, one by one;
+* a ``@batch_handler``: one call; if that fails, halves, until the alert at fault is alone;
+* any other handler: one alert, one transaction; outside of it where the handler cannot run inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import connection, reset_queries, transaction
+
+from tom_alertstreams.alerts import Alert, Outcome
+from tom_alertstreams.exceptions import (
+    BrokenTransaction,
+    DecodeError,
+    NoHandler,
+    PermanentError,
+    RejectAlert,
+    RetryLater,
+    TransientError,
+)
+from tom_alertstreams.handlers import Style
+from tom_alertstreams.redaction import redact
+
+from .failures import Meaning, judge, outcome_of, wait_if_away
+from .ledger import Ledger
+from .offsets import Progress
+from .preparing import Preparer
+from .source import AlertSource, Binding
+
+logger = logging.getLogger(__name__)
+
+#: A transaction that held SQLite's only writer's lock for longer is warned about.
+_LONG_LOCK_S = 2.0
+
+
+class Runner:
+    """Handles alerts of one stream."""
+
+    def __init__(
+        self,
+        source: AlertSource,
+        progress: Progress,
+        ledger: Ledger,
+        preparer: Preparer,
+        stopping: Callable[[], bool],
+    ) -> None:
+        """
+        :param stopping: True when what is in hand shall be finished and nothing more begun.
+        """
+        self.source = source
+        self.progress = progress
+        self.ledger = ledger
+        self.preparer = preparer
+        #: How long the last transaction was open, in seconds.
+        self.last_transaction_s = 0.0
+        self.stopping = stopping
+        self._outside = {b.handler.path for b in source.bindings.values() if not b.topic.atomic}
+        self._under_savepoints: set[str] = set()
+        self._batch_limit: dict[str, int] = {}
+        self._warned_of_lock = False
+
+    def handle(self, binding: Binding | None, alerts: Sequence[Alert]) -> int:
+        """Handle alerts of one binding, in order, and commit; return how many of them, from the first, are finished.
+
+        :raises TransientError: something outside is away; nothing of the alerts not finished was committed.
+        :raises PartitionLost: another consumer has taken a partition over.
+        """
+        if binding is None:
+            outcomes = [Outcome.failed(NoHandler(hint="Add a key for it to TOPIC_HANDLERS.")) for _ in alerts]
+            return self._commit(binding, alerts, lambda: outcomes)
+        style = binding.handler.style
+        if style is Style.BATCH:
+            return self._batches(binding, alerts)
+        if style is Style.ALERT:
+            return self._group(binding, alerts)
+        return self._one_by_one(binding, alerts)
+
+    # --- the transaction -------------------------------------------------------------------------------------------
+
+    def _commit(self, binding: Binding | None, alerts: Sequence[Alert], call: Callable[[], Sequence[Outcome]]) -> int:
+        """One transaction. ``call`` returns the outcomes of a prefix of the alerts; only those are finished."""
+        began = time.monotonic()
+        with transaction.atomic():
+            self.progress.begin(alerts)
+            outcomes = call()
+            if connection.get_rollback():
+                raise BrokenTransaction(
+                    hint="Let the error out, or put the query that may fail into its own transaction.atomic()."
+                )
+            finished = alerts[: len(outcomes)]
+            if len(finished) < len(alerts):
+                self.progress.trim(alerts, len(finished))
+            self.ledger.record(binding, finished, outcomes, [self.progress.previous(alert) for alert in finished])
+        self.progress.committed(finished)
+        self.ledger.committed()
+        reset_queries()  # with DEBUG on, Django keeps every query for ever
+        self.last_transaction_s = time.monotonic() - began
+        self._warn_of_long_lock(binding)
+        return len(finished)
+
+    def _warn_of_long_lock(self, binding: Binding | None) -> None:
+        if self._warned_of_lock or connection.vendor != "sqlite" or self.last_transaction_s <= _LONG_LOCK_S:
+            return
+        self._warned_of_lock = True
+        logger.warning(
+            '%s: handler %s held SQLite\'s writer lock for %.1f s; the web site cannot write meanwhile. Set "ATOMIC": False '
+            "on its topic (then an alert is handled at least once instead of exactly once), or use PostgreSQL.",
+            self.source.settings.label, binding.handler.path if binding else "", self.last_transaction_s,
+        )  # fmt: skip
+
+    # --- 1.x and 2.0 style -----------------------------------------------------------------------------------------
+
+    def _one_by_one(self, binding: Binding, alerts: Sequence[Alert]) -> int:
+        deadline = time.monotonic() + binding.topic.delivery.batch_seconds
+        for finished, alert in enumerate(alerts, start=1):
+            try:
+                if binding.handler.path in self._outside:
+                    self._alone_outside(binding, alert)
+                else:
+                    self._alone(binding, alert)
+            except Exception:
+                if finished > 1:  # those are committed: say so, and meet the same trouble at the next call
+                    return finished - 1
+                raise
+            if self.stopping() or time.monotonic() >= deadline or self.last_transaction_s > batch_pause_s():
+                return finished
+        return len(alerts)
+
+    def _alone(self, binding: Binding, alert: Alert) -> None:
+        """One alert in its own transaction; if it fails, a second transaction that says so."""
+        try:
+            call = self._ready(binding, alert)
+            self._commit(binding, [alert], lambda: [call()])
+            return
+        except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
+            wait_if_away(error)
+            if judge(error) is Meaning.NEEDS_OUTSIDE and not binding.handler.marked:
+                self._move_outside(binding, error)
+                return self._alone_outside(binding, alert.fresh())
+            outcome = outcome_of(error)
+        self._commit(binding, [alert], lambda: [outcome])
+
+    def _alone_outside(self, binding: Binding, alert: Alert) -> None:
+        """One alert whose handler makes its own transactions: at least once."""
+        try:
+            outcome = self._ready(binding, alert)()
+        except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
+            wait_if_away(error)
+            outcome = outcome_of(error)
+        self._commit(binding, [alert], lambda: [outcome])
+
+    def _move_outside(self, binding: Binding, error: Exception) -> None:
+        self._outside.add(binding.handler.path)
+        logger.warning(
+            "%s: handler %s cannot run inside our transaction (%s). From now on it runs outside: an alert is then handled "
+            'at least once, not exactly once. Say "ATOMIC": False on its topic to have it so from the start.',
+            self.source.settings.label, binding.handler.path, redact(f"{type(error).__name__}: {error}").strip(),
+        )  # fmt: skip
+
+    # --- @alert_handler --------------------------------------------------------------------------------------------
+
+    def _group(self, binding: Binding, alerts: Sequence[Alert]) -> int:
+        for savepoints in (False, True):
+            if not savepoints and binding.handler.path in self._under_savepoints:
+                continue
+            calls = [self._ready_or_failed(binding, alert) for alert in alerts]
+            try:
+                return self._commit(binding, alerts, lambda: self._call_in_turn(binding, calls, savepoints))  # noqa: B023
+            except Exception as error:  # noqa: BLE001  (tried again more carefully below)
+                wait_if_away(error)
+                if isinstance(error, (RejectAlert, RetryLater)):
+                    # Not a failure but this handler's way of answering: groups would always run twice.
+                    self._under_savepoints.add(binding.handler.path)
+                alerts = [alert.fresh() for alert in alerts]
+        return self._one_by_one(binding, alerts)
+
+    def _call_in_turn(
+        self, binding: Binding, calls: Sequence[Callable[[], Outcome]], savepoints: bool
+    ) -> list[Outcome]:
+        deadline = time.monotonic() + binding.topic.delivery.batch_seconds
+        outcomes = []
+        for call in calls:
+            outcomes.append(self._under_savepoint(call) if savepoints else call())
+            if connection.get_rollback() or self.stopping() or time.monotonic() >= deadline:
+                break
+        return outcomes
+
+    @staticmethod
+    def _under_savepoint(call: Callable[[], Outcome]) -> Outcome:
+        try:
+            with transaction.atomic():
+                outcome = call()
+                if connection.get_rollback():
+                    raise BrokenTransaction
+                return outcome
+        except Exception as error:
+            if not isinstance(error, BrokenTransaction) and judge(error) in (Meaning.AWAY, Meaning.CONTENTION):
+                raise
+            return outcome_of(error)
+
+    # --- @batch_handler --------------------------------------------------------------------------------------------
+
+    def _batches(self, binding: Binding, alerts: Sequence[Alert]) -> int:
+        """As many alerts as the handler takes in BATCH_SECONDS, judged by its last call."""
+        path, settings = binding.handler.path, binding.topic.delivery
+        limit = min(self._batch_limit.get(path, settings.batch_size), settings.batch_size)
+        finished = self._halve(binding, alerts[:limit])
+        if self.last_transaction_s > settings.batch_seconds:
+            self._batch_limit[path] = max(1, limit // 2)
+        elif self.last_transaction_s < settings.batch_seconds / 2:
+            self._batch_limit[path] = limit * 2
+        return finished
+
+    def _halve(self, binding: Binding, alerts: Sequence[Alert]) -> int:
+        try:
+            opened = [self._content_error(alert) for alert in alerts]
+            ready = [alert for alert, error in zip(alerts, opened, strict=True) if error is None]
+            prepared = self.preparer.prepare(binding, ready)
+            return self._commit(binding, alerts, lambda: self._call_batch(binding, ready, opened, prepared))
+        except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
+            wait_if_away(error)
+            if len(alerts) == 1:
+                outcome = outcome_of(error)
+                return self._commit(binding, alerts, lambda: [outcome])
+        middle = len(alerts) // 2
+        finished = self._halve(binding, [alert.fresh() for alert in alerts[:middle]])
+        if self.stopping():
+            return finished
+        try:
+            return finished + self._halve(binding, [alert.fresh() for alert in alerts[middle:]])
+        except Exception:
+            if finished:  # as in _one_by_one
+                return finished
+            raise
+
+    @staticmethod
+    def _call_batch(
+        binding: Binding, ready: Sequence[Alert], opened: Sequence[Exception | None], prepared: Any
+    ) -> list[Outcome]:
+        handler = binding.handler
+        answer = None
+        if ready:
+            arguments = (list(ready),) if handler.prepare is None else (list(ready), prepared)
+            keywords = {} if handler.options is None else {"options": handler.options}
+            answer = handler.function(*arguments, **keywords)
+        if answer is None:
+            answer = [Outcome.done()] * len(ready)
+        if len(answer) != len(ready) or not all(isinstance(outcome, Outcome) for outcome in answer):
+            raise PermanentError(
+                f"{handler.path} returned {len(answer)} outcomes for {len(ready)} alerts.",
+                hint="A batch handler returns None, or one Outcome per alert in the order of the list.",
+            )
+        outcomes = iter(answer)
+        return [next(outcomes) if error is None else Outcome.failed(error) for error in opened]
+
+    # --- calling one alert -----------------------------------------------------------------------------------------
+
+    def _content_error(self, alert: Alert) -> Exception | None:
+        """Decode outside the transaction: a broken alert is a failure, a registry that is away is not."""
+        try:
+            _ = alert.content
+        except (TransientError, RejectAlert, RetryLater):
+            raise
+        except Exception as error:  # noqa: BLE001
+            return error if isinstance(error, PermanentError) else DecodeError(f"{type(error).__name__}: {error}")
+        return None
+
+    def _ready_or_failed(self, binding: Binding, alert: Alert) -> Callable[[], Outcome]:
+        try:
+            return self._ready(binding, alert)
+        except PermanentError as error:
+            failed = Outcome.failed(error)
+            return lambda: failed
+
+    def _ready(self, binding: Binding, alert: Alert) -> Callable[[], Outcome]:
+        """The call of the handler with its arguments made: decoding needs no transaction."""
+        handler = binding.handler
+        if handler.style is Style.ALERT:
+            if error := self._content_error(alert):
+                raise error
+            keywords = {} if handler.options is None else {"options": handler.options}
+
+            def call() -> Outcome:
+                answer = handler.function(alert, **keywords)
+                return answer if isinstance(answer, Outcome) else Outcome.done()
+
+            return call
+        arguments = self.source.handler_arguments(alert)
+        if handler.style is Style.V2:
+            offered = {"alert_stream": self.source, "topic": alert.topic, "metadata": (*arguments, None)[1]}
+            keywords = {name: value for name, value in offered.items() if name in handler.keywords}
+            arguments = arguments[:1]
+        else:
+            keywords = {}
+
+        def call_unmarked() -> Outcome:
+            handler.function(*arguments, **keywords)
+            return Outcome.done()
+
+        return call_unmarked
+
+
+def batch_pause_s() -> float:
+    """After a transaction this long SQLite's lock is left free for a while; elsewhere never."""
+    return 0.5 if connection.vendor == "sqlite" else float("inf")

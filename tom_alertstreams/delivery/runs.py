@@ -1,0 +1,101 @@
+"""The life of a stream: what it is doing, for log lines and for the row that pages and monitors read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from django import db
+from django.utils import timezone
+
+from tom_alertstreams.conf import StreamSettings
+from tom_alertstreams.models import StreamRun
+
+from .failures import clean, heal_connection
+from .ledger import Tally
+
+#: Seconds between two writes of a StreamRun row while nothing changes.
+HEARTBEAT_S = 10.0
+
+State = StreamRun.State
+
+
+@dataclass
+class Status:
+    """What a stream is doing now. Written by its thread, read by the supervisor."""
+
+    label: str
+    state: StreamRun.State = State.STARTING
+    reason: str = ""
+    last_error: str = ""
+    lag: int | None = None
+    #: Assigned partitions with a position: at least once True means the broker let us in.
+    connected: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    def say(self, state: StreamRun.State, reason: str = "") -> bool:
+        """Note a state; True if it is news."""
+        news = (state, reason) != (self.state, self.reason)
+        self.state, self.reason = state, reason
+        if reason and state in (State.WAITING, State.DOWN):
+            self.last_error = reason
+        return news
+
+
+class RunRecord:
+    """The StreamRun row of one life. A database that is away never stops a stream here: the row is written later."""
+
+    def __init__(self, settings: StreamSettings, group_id: str, status: Status) -> None:
+        self._status = status
+        self._row = StreamRun(
+            stream=settings.label,
+            group_id=group_id[:255],
+            host=socket.gethostname()[:255],
+            pid=os.getpid(),
+            version=version(),
+            settings_fingerprint=settings_fingerprint(settings),
+        )
+        self._written_at = float("-inf")
+        self._written_state: tuple[StreamRun.State, str] | None = None
+
+    def beat(self, *, force: bool = False) -> None:
+        """Write the row if its time has come or the state is news."""
+        state = (self._status.state, self._status.reason)
+        now = time.monotonic()
+        if not force and state == self._written_state and now - self._written_at < HEARTBEAT_S:
+            return
+        self._row.heartbeat = timezone.now()
+        self._row.state, self._row.lag = self._status.state, self._status.lag
+        self._row.reason = clean(self._status.reason, 10_000)
+        self._row.last_error = clean(self._status.last_error, 10_000)
+        self._written_at, self._written_state = now, state
+        try:
+            self._row.save()
+        except db.Error:
+            heal_connection()
+
+    def end(self) -> None:
+        """The life is over."""
+        self._row.ended = timezone.now()
+        self.beat(force=True)
+
+
+def version() -> str:
+    """The version of this distribution."""
+    try:
+        return metadata.version("tom-alertstreams")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "source"
+
+
+def settings_fingerprint(settings: StreamSettings) -> str:
+    """Changes when the settings of the stream do; secrets cannot be guessed from it, for it leaves the OPTIONS out."""
+    topics = [
+        (t.key, t.handler, t.atomic, t.on_error, t.delivery, sorted(map(repr, t.options.items())))
+        for t in settings.topics
+    ]
+    return hashlib.sha256(repr((settings.label, settings.name, settings.delivery, topics)).encode()).hexdigest()[:16]

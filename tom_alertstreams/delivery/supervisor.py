@@ -1,0 +1,163 @@
+"""Runs every stream in its own thread, starts it again when it fails, and stops all of them in time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from django.db import connections
+
+from tom_alertstreams.conf import StreamSettings
+from tom_alertstreams.exceptions import describe
+from tom_alertstreams.redaction import redact
+
+from .failures import traceback_of
+from .runs import State, Status
+from .source import Control
+
+logger = logging.getLogger(__name__)
+
+_FIRST_RESTART_S, _LONGEST_RESTART_S = 1.0, 300.0
+#: A life longer than this was a good one: the next restart is quick again.
+_GOOD_LIFE_S = 60.0
+_REPORT_S = 60.0
+_TICK_S = 0.2
+
+
+class Stream(Protocol):
+    """What the supervisor needs of a stream."""
+
+    @property
+    def settings(self) -> StreamSettings:
+        """Its label, for names and log lines."""
+
+    def deliver(self, control: Control, status: Status) -> None:
+        """Run until told to stop, or until there is nothing more to read."""
+
+
+class StreamThread(threading.Thread):
+    """One stream, started again with growing waits when it fails."""
+
+    def __init__(self, stream: Stream, control: Control) -> None:
+        # A daemon: when the time to shut down is over, the process may end in spite of a handler that hangs.
+        super().__init__(name=f"alertstream-{stream.settings.label}", daemon=True)
+        self.stream = stream
+        self.control = control
+        self.status = Status(stream.settings.label)
+        #: It has ended by itself and not because of an error.
+        self.succeeded = False
+
+    def run(self) -> None:
+        pause_s = _FIRST_RESTART_S
+        try:
+            while not self.control.stopping.is_set():
+                began = time.monotonic()
+                try:
+                    self.stream.deliver(self.control, self.status)
+                    self.succeeded = True
+                    return
+                except Exception as error:  # noqa: BLE001  (one stream's trouble is its own)
+                    self._report(error)
+                if self.control.once:
+                    return
+                if time.monotonic() - began > _GOOD_LIFE_S:
+                    pause_s = _FIRST_RESTART_S
+                logger.warning("%s: starts again in %.0f s", self.status.label, pause_s)
+                self.control.stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_RESTART_S)
+            self.succeeded = self.status.connected
+        finally:
+            connections.close_all()
+
+    def _report(self, error: Exception) -> None:
+        self.status.say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
+        logger.error("%s is down: %s", self.status.label, self.status.reason, extra=describe(error))
+        logger.debug("%s", redact(traceback_of(error)))
+
+
+class Supervisor:
+    """Runs streams until all have ended, a signal asks to stop, or ``max_runtime_s`` is over."""
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        control: Control,
+        *,
+        shutdown_s: float,
+        max_runtime_s: float | None = None,
+    ) -> None:
+        self.control = control
+        self.threads = [StreamThread(stream, control) for stream in streams]
+        self._shutdown_s = shutdown_s
+        self._max_runtime_s = max_runtime_s
+
+    def run(self) -> int:
+        """
+        :returns: the exit code: 0, or 1 where no stream could run or one did not stop in time.
+        """
+        began = reported = time.monotonic()
+        with self._signals():
+            for thread in self.threads:
+                thread.start()
+            while any(thread.is_alive() for thread in self.threads) and not self.control.stopping.is_set():
+                self.control.stopping.wait(_TICK_S)
+                now = time.monotonic()
+                if self._max_runtime_s is not None and now - began >= self._max_runtime_s:
+                    logger.info("the time given by --max-runtime is over")
+                    break
+                if now - reported >= _REPORT_S:
+                    reported = now
+                    self.report()
+            return self._stop()
+
+    def report(self) -> None:
+        """One log line per stream: what this process did since it started."""
+        for thread in self.threads:
+            tally, status = thread.status.tally, thread.status
+            logger.info(
+                "%s is %s: received %d, done %d, rejected %d, waiting %d, dead %d, lag %s",
+                status.label, status.state.value, tally["received"], tally["done"], tally["rejected"], tally["waiting"],
+                tally["dead"], "unknown" if status.lag is None else status.lag,
+                extra={"stream": status.label},
+            )  # fmt: skip
+
+    def _stop(self) -> int:
+        """Let every stream finish the alert in hand."""
+        self.control.stopping.set()
+        deadline = time.monotonic() + self._shutdown_s
+        for thread in self.threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.report()
+        if late := [thread.status.label for thread in self.threads if thread.is_alive()]:
+            logger.error(
+                "%s did not stop within %.0f s (SHUTDOWN_S): what it was doing is rolled back and comes again",
+                ", ".join(late), self._shutdown_s,
+            )  # fmt: skip
+            return 1
+        return 0 if any(thread.succeeded for thread in self.threads) else 1
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGTERM or SIGINT asks to stop, the second one exits at once."""
+
+        def stop(number: int, _frame: Any) -> None:
+            if self.control.stopping.is_set():
+                os._exit(128 + number)
+            # No logging here: the signal may have interrupted a log call that holds the lock.
+            self.control.stopping.set()
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

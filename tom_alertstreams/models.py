@@ -1,0 +1,192 @@
+"""What the core remembers: positions, dead letters, lives of streams, counts."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+
+
+class StreamPartition(models.Model):
+    """How far one consumer group has come in one partition. The truth about delivery: Kafka's offset is a mirror of it.
+
+    The row is moved only by the transaction that holds the effect of the alerts it passes, and only from the value
+    that transaction expects (compare-and-set), so that of two consumers that both believe to own the partition
+    one rolls back.
+    """
+
+    #: The id the broker reports. Topics of one name exist on several clusters.
+    cluster = models.CharField(max_length=64)
+    group_id = models.CharField(max_length=255)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField()
+    #: The offset of the next alert to handle.
+    next_offset = models.BigIntegerField()
+    last_alert_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "group_id", "topic", "partition"], name="alertstreams_partition_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group_id}: {self.topic}[{self.partition}]@{self.next_offset}"
+
+
+class SubscribedKey(models.Model):
+    """One key of TOPIC_HANDLERS that a consumer group has started with.
+
+    START applies to the topics that exist when a key is first used. What is born later begins at its beginning, and
+    this row is how the two are told apart.
+    """
+
+    cluster = models.CharField(max_length=64)
+    group_id = models.CharField(max_length=255)
+    key = models.CharField(max_length=249)
+    first_used = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "group_id", "key"], name="alertstreams_subscribedkey_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group_id}: {self.key}"
+
+
+class DeadLetter(models.Model):
+    """An alert that one handler could not take: waiting to be tried again, or given up. Never dropped."""
+
+    class State(models.TextChoices):
+        """Where the alert stands."""
+
+        WAITING = "waiting", "waiting for the next try"
+        OPEN = "open", "given up"
+        REPLAYED = "replayed", "replayed"
+        DISMISSED = "dismissed", "dismissed"
+
+    stream = models.CharField(max_length=100)
+    cluster = models.CharField(max_length=64)
+    group_id = models.CharField(max_length=255)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    key = models.BinaryField(null=True)
+    #: ``[[name, base64 of the value or null], …]``
+    headers = models.JSONField(default=list)
+    timestamp = models.DateTimeField(null=True, blank=True)
+    #: The bytes as they came, never cut; null is a tombstone.
+    raw = models.BinaryField(null=True)
+    handler = models.CharField(max_length=255)
+    error_class = models.CharField(max_length=255)
+    error = models.TextField()
+    traceback = models.TextField(blank=True)
+    #: The same for every alert that failed in the same place for the same reason.
+    fingerprint = models.CharField(max_length=64, db_index=True)
+    attempts = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    first_failed_at = models.DateTimeField(default=timezone.now)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    #: Until then another process is trying it.
+    leased_until = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "group_id", "topic", "partition", "offset", "handler"],
+                name="alertstreams_deadletter_unique",
+            )
+        ]
+        indexes = [models.Index(fields=["group_id", "state", "next_attempt_at"], name="alertstreams_deadletter_due")]
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}: {self.error_class}"
+
+
+class StreamRun(models.Model):
+    """One life of one stream in one process."""
+
+    class State(models.TextChoices):
+        """What the stream is doing."""
+
+        STARTING = "starting", "starting"
+        RUNNING = "running", "running"
+        WAITING = "waiting", "waiting for something outside"
+        STOPPED = "stopped", "stopped"
+        DOWN = "down", "down"
+
+    stream = models.CharField(max_length=100, db_index=True)
+    group_id = models.CharField(max_length=255, blank=True)
+    started = models.DateTimeField(default=timezone.now)
+    heartbeat = models.DateTimeField(default=timezone.now)
+    ended = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.STARTING)
+    #: Why it waits, stopped or is down, in words.
+    reason = models.TextField(blank=True)
+    last_error = models.TextField(blank=True)
+    lag = models.BigIntegerField(null=True, blank=True)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    version = models.CharField(max_length=40)
+    settings_fingerprint = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.stream} on {self.host} since {self.started:%Y-%m-%d %H:%M}"
+
+
+class OutcomeCount(models.Model):
+    """How many alerts of a topic ended how, by the hour (UTC). Written in the transaction that moves the offset."""
+
+    stream = models.CharField(max_length=100)
+    topic = models.CharField(max_length=249)
+    hour = models.DateTimeField()
+    #: done, rejected, waiting (a first failure that is tried again) or dead.
+    outcome = models.CharField(max_length=10)
+    #: Why it was rejected; else empty.
+    code = models.CharField(max_length=32, blank=True)
+    n = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["stream", "topic", "hour", "outcome", "code"], name="alertstreams_outcomecount_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.outcome} {self.code}: {self.n}"
+
+
+class Rejection(models.Model):
+    """One alert that a rule rejected, kept for some days to answer "why was my object not ingested?"."""
+
+    stream = models.CharField(max_length=100)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    object_id = models.CharField(max_length=100, db_index=True)
+    code = models.CharField(max_length=32)
+    time = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.object_id}: {self.code}"
+
+
+class Installation(models.Model):
+    """One row: the id of this database, drawn when it is first needed. Names the consumer group where settings do not."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    #: Unique and always true, so that two processes that start together cannot draw two ids.
+    only = models.BooleanField(default=True, unique=True, editable=False)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @classmethod
+    def current(cls) -> Installation:
+        """The row of this database, drawn now if there is none yet."""
+        return cls.objects.get_or_create(only=True)[0]

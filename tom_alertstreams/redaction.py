@@ -1,0 +1,37 @@
+"""Nothing secret leaves: the one place that knows the secrets of this process and blanks them in texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+BLANK = "•••"
+
+_SECRET_NAME = re.compile(
+    r"pass(word|wd)?|secret|token(?!.*(endpoint|url))|api.?key|private.?key|key.pem", re.IGNORECASE
+)
+#: Shorter values would blank ordinary words.
+_SHORTEST = 4
+
+_secrets: set[str] = set()
+
+
+def remember_secrets(options: Mapping[str, Any]) -> None:
+    """Note every secret value in the OPTIONS of a stream, nested CONFIG included."""
+    _secrets.update(_secret_values(options))
+
+
+def redact(text: str) -> str:
+    """The text with every known secret blanked."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, BLANK)
+    return text
+
+
+def _secret_values(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secret_values(value)
+        elif isinstance(value, str) and len(value) >= _SHORTEST and _SECRET_NAME.search(str(name)):
+            yield value
