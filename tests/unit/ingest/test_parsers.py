@@ -1,0 +1,313 @@
+"""What each format says, from small contents. The real files are in test_real_alerts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.ingest.samples import (
+    ABSENT,
+    HERMES,
+    SAMPLES,
+    SENT,
+    alert_of,
+    json_alert,
+    notice,
+    sample,
+    voevent,
+    ztf_packet,
+)
+from tom_alertstreams.alerts import Alert
+from tom_alertstreams.exceptions import DecodeError, RejectAlert
+from tom_alertstreams.ingest.parsers import parse
+from tom_alertstreams.ingest.parsers.coordinates import dec_deg, ra_deg
+from tom_alertstreams.ingest.reports import TargetReport
+from tom_alertstreams.ingest.times import from_iso, from_jd
+
+
+def only(content: Any, topic: str = "topic") -> TargetReport:
+    (report,) = parse(json_alert(content, topic=topic))
+    return report
+
+
+def rejection(content: Any, topic: str = "topic") -> tuple[str, str]:
+    with pytest.raises(RejectAlert) as caught:
+        parse(json_alert(content, topic=topic))
+    return caught.value.code, caught.value.object_id
+
+
+class TestZtf:
+    def test_detection(self) -> None:
+        report = only(ztf_packet())
+        (point,) = report.photometry
+        assert (point.time, point.band, point.magnitude, point.magnitude_error) == (from_jd(2461000.75), "g", 18.5, 0.1)
+        assert (point.instrument, point.telescope, point.source, point.limit) == ("", "", "ZTF", None)
+        assert (report.kind, report.position_error_deg) == ("survey", None)
+
+    @pytest.mark.parametrize("sign", ["f", "0"])
+    def test_below_the_reference_is_no_brightness(self, sign: str) -> None:
+        (point,) = only(ztf_packet(isdiffpos=sign)).photometry
+        assert (point.magnitude, point.limit) == (None, 20.1)
+        assert point.value["magpsf"] == 18.5
+
+    @pytest.mark.parametrize("distance", [0, 0.5, 5.0])
+    def test_near_a_solar_system_object(self, distance: float) -> None:
+        assert rejection(ztf_packet(ssdistnr=distance)) == ("unsupported", "ZTF26aaaaaaa")
+
+    @pytest.mark.parametrize("distance", [-999.0, None, 5.1])
+    def test_far_from_any_solar_system_object(self, distance: float | None) -> None:
+        assert only(ztf_packet(ssdistnr=distance)).object_id == "ZTF26aaaaaaa"
+
+    def test_rewritten_packet_without_top_level_candid(self) -> None:
+        packet = ztf_packet()
+        del packet["candid"]
+        assert only(packet).alert_id == "3300000000000000001"
+
+    def test_a_row_without_band_or_time_is_left_out(self) -> None:
+        packet = ztf_packet()
+        packet["prv_candidates"] = [{"jd": None, "fid": 1}, {"jd": 2461000.5, "fid": 9, "diffmaglim": 20}, "?"]
+        assert len(only(packet).photometry) == 1
+
+
+class TestNotice:
+    def test_identity_is_mission_and_each_id(self) -> None:
+        report = only(notice(id=["745121685", "bn240812094"], mission="FERMI"))
+        assert report.event_keys == ("Fermi 745121685", "Fermi bn240812094")
+        assert report.object_id == "Fermi 745121685"
+        assert report.time == from_iso("2026-10-01T00:00:00Z")
+
+    def test_a_name_comes_before_mission_and_id(self) -> None:
+        report = only(notice(event_name=["GRB 261001A", "GRB 261001"], id="7"))
+        assert report.names == ("GRB 261001A", "GRB 261001", "Swift 7")
+
+    def test_without_id_the_trigger_time_identifies(self) -> None:
+        report = only(notice(id=None, trigger_time="2026-09-30T23:59:00.25"))
+        assert report.event_keys == ("Swift 2026-09-30T23:59:00.250000",)
+
+    def test_mission_from_instrument_then_topic_then_schema(self) -> None:
+        assert only(notice(mission=None, instrument="WXT")).event_keys == ("WXT 1000001",)
+        nameless = notice(mission=None)
+        assert only(nameless, "gcn.notices.dsa110.frb").event_keys == ("DSA-110 1000001",)
+        assert only(nameless, "mirror").event_keys == ("Swift 1000001",)
+
+    @pytest.mark.parametrize(("given", "degrees"), [(0.5, 0.5), ([0.2, 0.7, 90], 0.7), ([0.3], 0.3), ([], None)])
+    def test_error_is_a_radius_or_an_ellipse(self, given: Any, degrees: float | None) -> None:
+        assert only(notice(ra_dec_error=given)).position_error_deg == degrees
+
+    @pytest.mark.parametrize("tense", ["test", "injection", "planned", "commanded"])
+    def test_what_was_not_observed(self, tense: str) -> None:
+        assert rejection(notice(alert_tense=tense)) == ("test", "Swift 1000001")
+
+    def test_archival_was_observed(self) -> None:
+        assert only(notice(alert_tense="archival")).ra == 100.0
+
+    def test_no_time_of_its_own_is_the_brokers(self) -> None:
+        assert only(notice(alert_datetime=None)).time == SENT
+
+    def test_retraction(self) -> None:
+        assert only(notice(alert_type="retraction", ra=None, dec=None)).retraction
+
+    def test_classification_becomes_ranked_classes(self) -> None:
+        report = only(notice(classification={"SF": 0.1, "GRB": 0.9}))
+        assert [(c.class_name, c.probability, c.ranking) for c in report.classifications] == [
+            ("GRB", 0.9, 1), ("SF", 0.1, 2),
+        ]  # fmt: skip
+
+    def test_gravitational_waves(self) -> None:
+        assert rejection({"superevent_id": "S250101a", "alert_type": "INITIAL"}) == ("nonlocalised", "S250101a")
+        assert rejection([{"superevent_id": "MS250101a"}]) == ("nonlocalised", "MS250101a")
+
+    def test_circulars(self) -> None:
+        assert rejection({"circularId": 1, "eventId": "GRB 230410A", "body": "RA = 1"}) == (
+            "no_position",
+            "GRB 230410A",
+        )
+        assert rejection({"header": {"number": "40", "title": "GCN"}, "body": "RA = 1"})[0] == "no_position"
+
+
+class TestBoom:
+    CONTENT = {
+        "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/boom/alert.schema.json",
+        "data": {
+            "targets": [
+                {
+                    "name": "ZTF25acffkdr",
+                    "ra": 150.175649,
+                    "dec": 15.2832185,
+                    "classifications": [{"classification": "Type II", "probability": 0.9}],
+                }
+            ],
+            "photometry": [
+                {"target_name": "ZTF25acffkdr", "date_obs": 61006.585492, "instrument": "ATLAS", "filter": ["atlaso"],
+                 "brightness": None, "brightness_unit": "ab", "limiting_brightness": 19.53},
+                {"target_name": "ZTF25acffkdr", "date_obs": 61007.4, "instrument": "ZTF", "filter": ["ztfg"],
+                 "brightness": 18.098275781661336, "brightness_error": 0.02, "brightness_unit": "ab",
+                 "limiting_brightness": 20.4824},
+                {"target_name": "another", "date_obs": 61007.4, "filter": ["ztfg"], "brightness": 18.0},
+            ],
+        },
+    }  # fmt: skip
+
+    def test_targets_of_a_notice(self) -> None:
+        report = only(self.CONTENT)
+        assert (report.object_id, report.ra, report.dec) == ("ZTF25acffkdr", 150.175649, 15.2832185)
+        assert [(p.band, p.magnitude, p.limit) for p in report.photometry] == [
+            ("atlaso", None, 19.53), ("ztfg", 18.098275781661336, None),
+        ]  # fmt: skip
+        assert [(c.classifier, c.class_name) for c in report.classifications] == [("BOOM", "Type II")]
+
+
+class TestVoevent:
+    def test_position_identity_and_times(self) -> None:
+        (report,) = parse(alert_of(voevent().encode()))
+        assert (report.object_id, report.event_keys) == ("Swift 1125809", ("Swift 1125809",))
+        assert (report.ra, report.dec, report.position_error_deg) == (64.7373, 13.3517, 0.05)
+        assert report.time == from_iso("2022-09-30T11:12:15")
+        assert report.alert_id == "ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_1125809-092"
+        assert not report.retraction
+
+    @pytest.mark.parametrize("kind", [bytes, str])
+    def test_as_bytes_and_as_text_it_reads_the_same(self, kind: type) -> None:
+        alert = alert_of(voevent().encode())
+        object.__setattr__(alert, "_content", voevent() if kind is str else voevent().encode())
+        (report,) = parse(alert)
+        assert report.object_id == "Swift 1125809"
+
+    @pytest.mark.parametrize("role", ["test", "utility", "prediction"])
+    def test_other_roles(self, role: str) -> None:
+        with pytest.raises(RejectAlert, match="test"):
+            parse(alert_of(voevent(role=role).encode()))
+
+    def test_without_id_the_trigger_time_identifies(self) -> None:
+        (report,) = parse(alert_of(voevent(trigger="").encode()))
+        assert report.object_id == "Swift 2022-09-30T11:11:52.120000"
+
+    def test_a_negative_error_is_no_position(self) -> None:
+        (report,) = parse(alert_of(voevent(error="-1").encode()))
+        assert not report.has_position
+
+    def test_retraction(self) -> None:
+        cited = '<EventIVORN cite="retraction">ivo://nasa.gsfc.gcn/SWIFT#1</EventIVORN>'
+        (report,) = parse(alert_of(voevent(citation=cited).encode()))
+        assert report.retraction
+
+    def test_entity_bomb(self) -> None:
+        bomb = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
+        <VOEvent>&b;</VOEvent>"""
+        with pytest.raises(DecodeError, match="entities"):
+            parse(alert_of(bomb))
+
+    @pytest.mark.parametrize("cut", [10, 300, 600])
+    def test_truncated(self, cut: int) -> None:
+        with pytest.raises(DecodeError, match="cannot be read"):
+            parse(alert_of(voevent().encode()[:cut]))
+
+    def test_other_xml(self) -> None:
+        with pytest.raises(RejectAlert, match="unsupported"):
+            parse(alert_of(b"<html></html>"))
+
+    @pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
+    def test_the_real_packet_is_the_json_notices_event(self) -> None:
+        (report,) = parse(sample("gcn/SWIFT_1125809-092.xml"))
+        assert only(notice(id="1125809")).event_keys == report.event_keys
+
+
+class TestHermes:
+    def test_every_sidereal_target_is_reported(self) -> None:
+        first, second = parse(json_alert(HERMES))
+        assert (first.object_id, first.ra, first.dec) == ("GRB 230409B", 329.5158, 52.8321)
+        assert (second.ra, second.dec) == (187.5, -5.5)
+        assert second.position_error_deg == pytest.approx(2 / 3600)
+        assert first.aliases == ("AT 2023xyz",)
+        assert first.extras == {"redshift": "0.3", "event_id": "GRB 230409B"}
+        assert first.event_keys == ()
+
+    def test_magnitudes_and_limits_but_no_fluxes(self) -> None:
+        points = parse(json_alert(HERMES))[0].photometry
+        assert [(p.band, p.magnitude, p.limit) for p in points] == [("white", 19.35, None), ("v", None, 18.1)]
+        assert points[0].time == points[1].time == from_iso("2023-04-09")
+        assert (points[0].telescope, points[0].instrument) == ("Swift", "UVOT")
+
+    def test_moving_objects_only(self) -> None:
+        message = {"data": {"targets": [{"name": "C/2023 A1", "orbital_elements": {"eccentricity": 1.0}}]}}
+        assert rejection(message)[0] == "unsupported"
+
+    def test_empty_orbital_elements_are_none(self) -> None:
+        target = {"name": "a", "ra": 1, "dec": 2, "orbital_elements": {"eccentricity": None, "scheme": ""}}
+        assert only({"data": {"targets": [target]}}).object_id == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "degrees"),
+    [("10.5", 10.5), (10, 10.0), ("12:30:00", 187.5), ("12h30m00s", 187.5), ("12 30 00.0", 187.5), ("187d30m00s", 187.5),
+     ("12:30", 187.5), ("12:61:00", None), ("", None), (None, None), ("nan", None), ("north", None)],
+)  # fmt: skip
+def test_right_ascension(text: object, degrees: float | None) -> None:
+    assert ra_deg(text) == degrees
+
+
+@pytest.mark.parametrize(
+    ("text", "degrees"), [("-05:30:00", -5.5), ("-00:30:00", -0.5), ("+5d30m", 5.5), (-5.5, -5.5), ("\u22125:30", -5.5)]
+)
+def test_declination(text: object, degrees: float) -> None:
+    assert dec_deg(text) == degrees
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"  \n"])
+def test_nothing_to_read(raw: bytes | None) -> None:
+    with pytest.raises(DecodeError, match=r"empty|tombstone"):
+        parse(alert_of(raw))
+
+
+@pytest.mark.parametrize(
+    "content", [{"foo": 1}, [], [1, 2], "TITLE: GCN/AMON NOTICE", 5, {"diaSource": {}, "alertId": 1}]
+)
+def test_other_formats(content: Any) -> None:
+    alert = json_alert({})
+    object.__setattr__(alert, "_content", content)
+    with pytest.raises(RejectAlert, match="unsupported"):
+        parse(alert)
+
+
+class TestHopModels:
+    """What hop's deserialiser hands to handlers is read as well."""
+
+    def with_model(self, name: str, raw: bytes) -> Alert:
+        models = pytest.importorskip("hop.models")
+        alert = alert_of(raw)
+        object.__setattr__(alert, "_content", getattr(models, name).deserialize(raw))
+        return alert
+
+    def test_voevent(self) -> None:
+        (report,) = parse(self.with_model("VOEvent", voevent().encode()))
+        assert report.object_id == "Swift 1125809"
+
+    def test_json(self) -> None:
+        first, _ = parse(self.with_model("JSONBlob", json.dumps(HERMES).encode()))
+        assert first.object_id == "GRB 230409B"
+
+    def test_blob(self) -> None:
+        (report,) = parse(self.with_model("Blob", voevent().encode()))
+        assert report.object_id == "Swift 1125809"
+
+    def test_circular(self) -> None:
+        raw = json.dumps({"header": {"title": "GCN", "number": "40"}, "body": "RA = 1"}).encode()
+        with pytest.raises(RejectAlert, match="no_position"):
+            parse(self.with_model("GCNCircular", raw))
+
+    @pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
+    @pytest.mark.parametrize(
+        ("name", "file", "code"),
+        [
+            ("GCNTextNotice", "example_gcn.txt", "unsupported"),
+            ("AvroBlob", "example_avro.avro", "unsupported"),
+            ("VOEvent", "example_voevent.xml", "nonlocalised"),
+        ],
+    )
+    def test_real_ones(self, name: str, file: str, code: str) -> None:
+        alert = self.with_model(name, (SAMPLES / "hopskotch" / file).read_bytes())
+        with pytest.raises(RejectAlert) as caught:
+            parse(alert)
+        assert caught.value.code == code

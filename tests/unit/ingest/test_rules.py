@@ -1,0 +1,158 @@
+"""What makes a Target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tom_targets.models import BaseTarget
+
+from tests.unit.ingest.samples import json_alert, notice, ztf_packet
+from tom_alertstreams.exceptions import ConfigurationError
+from tom_alertstreams.handlers import resolve
+from tom_alertstreams.ingest.handlers import ingest_reports, ingest_targets
+from tom_alertstreams.ingest.models import Classification, TargetAlert
+from tom_alertstreams.ingest.options import Filter, IngestOptions
+from tom_alertstreams.ingest.reports import ClassificationReport, TargetReport
+from tom_alertstreams.ingest.rules import verdict
+
+HANDLER = "tom_alertstreams.ingest.handlers.ingest_targets"
+
+
+def classified(*classes: tuple[str, str, float], object_id: str = "ZTF26aaaaaaa") -> TargetReport:
+    items = tuple(ClassificationReport(classifier, name, p) for classifier, name, p in classes)
+    return TargetReport(object_id, "survey", ra=float(ord(object_id[0])), dec=20.0, classifications=items)
+
+
+class TestVerdict:
+    SN = (("stamp", "SN", 0.8), ("stamp", "bogus", 0.2))
+    BOGUS = (("stamp", "SN", 0.2), ("stamp", "bogus", 0.8))
+
+    @pytest.mark.parametrize(
+        ("classes", "options", "code"),
+        [
+            (SN, {}, "no_rule"),
+            (SN, {"create": "never", "classes": ["SN"]}, "no_rule"),
+            (SN, {"create": "always"}, None),
+            (BOGUS, {"create": "always"}, "class"),
+            (BOGUS, {"classes": ["SN", "bogus"]}, None),
+            (SN, {"classes": ["SN"]}, None),
+            (SN, {"classes": ["AGN"]}, "class"),
+            (SN, {"min_probability": 0.8}, None),
+            (SN, {"min_probability": 0.81}, "probability"),
+            (BOGUS, {"min_probability": 0.1}, "class"),
+            ((), {"classes": ["SN"]}, "class"),
+            ((), {"min_probability": 0.1}, "class"),
+            ((("lc", "AGN", 0.9), ("stamp", "SN", 0.6)), {"classes": ["SN"]}, None),
+        ],
+    )
+    def test_classes(self, classes: Any, options: dict[str, Any], code: str | None) -> None:
+        assert verdict(classified(*classes), {}, IngestOptions(**options)) == code
+
+    @pytest.mark.parametrize(
+        ("field", "op", "value", "holds"),
+        [
+            ("candidate.rb", ">=", 0.9, True),
+            ("candidate.rb", ">", 0.9, False),
+            ("candidate.fid", "in", [1, 3], True),
+            ("candidate.isdiffpos", "not in", ["f", "0"], True),
+            ("candidate.missing", "!=", 3, False),
+            ("candidate.rb", "<", "text", False),
+            ("objectId", "contains", "ZTF26", True),
+            ("prv.0.jd", "==", 5, True),
+            ("prv.3.jd", "==", 5, False),
+        ],
+    )
+    def test_filters(self, field: str, op: str, value: Any, holds: bool) -> None:
+        content = ztf_packet() | {"prv": [{"jd": 5}]}
+        options = IngestOptions(filters=[{"field": field, "op": op, "value": value}])
+        assert verdict(classified(), content, options) == (None if holds else "filter")
+
+    def test_min_rb_is_a_filter(self) -> None:
+        assert verdict(classified(), ztf_packet(rb=0.5), IngestOptions(min_rb=0.6)) == "filter"
+        assert verdict(classified(), ztf_packet(rb=0.7), IngestOptions(min_rb=0.6)) is None
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"CREATE": "sometimes"},
+            {"FILTERS": [{"field": "a", "op": "~", "value": 1}]},
+            {"FILTERS": [{"field": "a", "op": "in", "value": 1}]},
+            {"FILTERS": [{"field": "a"}]},
+            {"FILTERS": "candidate.rb > 0.5"},
+            {"CLASSES": "SN"},
+            {"CLASSES": [1]},
+            {"MIN_PROBABILITY": 60},
+            {"MIN_RB": "0.5"},
+            {"MATCH_RADIUS_ARCSEC": -1},
+            {"MATCH_RADIUS_ARCSEC": None},
+            {"MAX_ERROR_DEG": None},
+            {"MAX_NEW_PER_DAY": 1.5},
+            {"NAME": "{nothing}"},
+            {"NAME": "the same for all"},
+            {"PERMISSIONS": "public"},
+            {"GROUPS": "Everybody"},
+            {"TARGET_LIST": None},
+            {"FOLLOW_KNOWN": "yes"},
+            {"UNKNOWN": 1},
+        ],
+    )
+    def test_what_is_wrong_is_said_at_the_start(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            resolve(HANDLER, options)
+        (name,) = options
+        assert name in str(caught.value) or name == "FILTERS"
+
+    def test_what_is_right(self) -> None:
+        given = {"MIN_RB": 0.6, "CLASSES": ["SN"], "FILTERS": [{"field": "a.b", "op": ">", "value": 3}]}
+        options = resolve(HANDLER, given).options
+        assert options.all_filters == (Filter("a.b", ">", 3), Filter("candidate.rb", ">=", 0.6))
+
+    def test_what_may_surprise_is_said(self, settings: Any) -> None:
+        settings.TARGET_DEFAULT_PERMISSION = "PRIVATE"
+        assert [text.split()[0] for text in IngestOptions().findings()] == ["Survey", "New"]
+        assert IngestOptions(min_rb=0.5, groups=["Observers"]).findings() == []
+        assert IngestOptions(create="always", permissions="OPEN").findings() == []
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db
+class TestCreating:
+    def test_without_rules_known_targets_are_updated(self) -> None:
+        BaseTarget.objects.create(name="ZTF26aaaaaaa", type="SIDEREAL", ra=150.0, dec=20.0)
+        known, unknown = ingest_targets(
+            [json_alert(ztf_packet()), json_alert(ztf_packet("ZTF26bbbbbbb", 2, ra=3.0))], options=IngestOptions()
+        )
+        assert known.kind == "done"
+        assert (unknown.kind, unknown.code, unknown.object_id) == ("rejected", "no_rule", "ZTF26bbbbbbb")
+
+    def test_follow_known_can_be_off(self) -> None:
+        BaseTarget.objects.create(name="ZTF26aaaaaaa", type="SIDEREAL", ra=150.0, dec=20.0)
+        options = IngestOptions(follow_known=False, min_rb=0.95)
+        assert ingest_targets([json_alert(ztf_packet())], options=options)[0].code == "filter"
+        assert ingest_targets([json_alert(ztf_packet(rb=0.99))], options=options)[0].kind == "done"
+
+    def test_no_more_than_so_many_new_targets_a_day(self) -> None:
+        options = IngestOptions(create="always", max_new_per_day=2)
+        alerts = [json_alert(ztf_packet(f"ZTF{n}", n + 1, ra=10.0 * n)) for n in range(4)]
+        again = json_alert(ztf_packet("ZTF0", 10, jd=2461009.75))
+        outcomes = ingest_targets([*alerts[:3], again], options=options)
+        assert [outcome.code for outcome in outcomes] == ["", "", "limit", ""]
+        assert ingest_targets([alerts[3]], options=options)[0].code == "limit"
+        elsewhere = json_alert(ztf_packet("ZTF5", 20, ra=200.0), stream="another")
+        assert ingest_targets([elsewhere], options=options)[0].kind == "done"
+
+    def test_notices_need_no_rule(self) -> None:
+        assert ingest_targets([json_alert(notice())], options=IngestOptions())[0].kind == "done"
+        never = IngestOptions(create="never")
+        assert ingest_targets([json_alert(notice(id="2"))], options=never)[0].code == "no_rule"
+
+    def test_reports_of_ones_own(self) -> None:
+        alerts = [json_alert({"oid": name}) for name in ("a", "b")]
+        reports = [[classified(("lc", "SN", 0.9), object_id="a")], [classified(("lc", "AGN", 0.9), object_id="b")]]
+        outcomes = ingest_reports(reports, alerts, IngestOptions(classes=["SN"]))
+        assert [(o.kind, o.code) for o in outcomes] == [("done", ""), ("rejected", "class")]
+        assert Classification.objects.get().target.name == "a"  # type: ignore[union-attr]
+        assert TargetAlert.objects.get().alert_id == alerts[0].digest

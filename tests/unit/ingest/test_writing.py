@@ -1,0 +1,207 @@
+"""What is written beside Targets and points, and that nothing is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from guardian.shortcuts import get_objects_for_group
+from tom_dataproducts.models import PhotometryReducedDatum
+from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
+
+from tests.unit.ingest.samples import HERMES, json_alert, ztf_packet
+from tom_alertstreams.alerts import Outcome
+from tom_alertstreams.ingest import targets
+from tom_alertstreams.ingest.handlers import ingest_targets
+from tom_alertstreams.ingest.matching import KnownTarget
+from tom_alertstreams.ingest.models import TargetAlert
+from tom_alertstreams.ingest.options import IngestOptions
+from tom_alertstreams.ingest.times import from_jd
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+HOOKED: list[tuple[str, bool]] = []
+
+
+def hook(target: Target, created: bool) -> None:
+    HOOKED.append((target.name, created))
+    if target.name == "ZTF0":
+        raise ValueError("a hook with a fault")
+
+
+@pytest.fixture
+def hooked(settings: Any) -> list[tuple[str, bool]]:
+    settings.HOOKS = {"target_post_save": f"{__name__}.hook"}
+    HOOKED.clear()
+    return HOOKED
+
+
+def ingest(*contents: dict[str, Any], **options: Any) -> list[Outcome]:
+    alerts = [json_alert(content) for content in contents]
+    return ingest_targets(alerts, options=IngestOptions(**{"create": "always", **options}))
+
+
+def test_permissions_groups_list_and_name(django_assert_max_num_queries: Callable[[int], Any]) -> None:
+    packets = [ztf_packet(f"ZTF{n}", n + 1, ra=10.0 * n) for n in range(20)]
+    with django_assert_max_num_queries(45):
+        ingest(*packets, permissions="PRIVATE", groups=["Observers"], target_list="Bright", name="my {object_id}")
+    assert set(BaseTarget.objects.values_list("permissions", flat=True)) == {"PRIVATE"}
+    assert TargetList.objects.get(name="Bright").targets.count() == 20
+    assert BaseTarget.objects.filter(name="my ZTF3").get().aliases.get().name == "ZTF3"
+    group = Group.objects.get(name="Observers")
+    user = User.objects.create(username="u")
+    user.groups.add(group)
+    target = Target.objects.get(name="my ZTF3")
+    for action in ("view", "change", "delete"):
+        assert get_objects_for_group(group, f"tom_targets.{action}_target", Target).count() == 20
+        assert user.has_perm(f"tom_targets.{action}_target", target)
+
+
+def test_the_settings_decide_who_sees_what(settings: Any) -> None:
+    settings.TARGET_DEFAULT_PERMISSION = "PUBLIC"
+    ingest(ztf_packet())
+    assert BaseTarget.objects.get().permissions == "PUBLIC"
+
+
+def test_the_number_of_queries_does_not_grow(django_assert_max_num_queries: Callable[[int], Any]) -> None:
+    with django_assert_max_num_queries(32):
+        ingest(*[ztf_packet(f"ZTF{n}", n + 1, ra=n % 360, dec=n / 10) for n in range(300)])
+    assert BaseTarget.objects.count() == 300
+
+
+def test_existing_targets_keep_what_they_are() -> None:
+    known = BaseTarget.objects.create(
+        name="ZTF26aaaaaaa", type="SIDEREAL", ra=150.0001, dec=20.0, pm_ra=5.0, permissions="PRIVATE"
+    )
+    ingest(ztf_packet(), permissions="OPEN", groups=["Observers"])
+    known.refresh_from_db()
+    assert (known.ra, known.pm_ra, known.permissions) == (150.0001, 5.0, "PRIVATE")
+    assert not Group.objects.filter(name="Observers").exists()
+
+
+def test_only_what_the_rules_select_is_put_on_the_list() -> None:
+    BaseTarget.objects.create(name="ZTF0", type="SIDEREAL", ra=1.0, dec=1.0)
+    ingest(ztf_packet("ZTF0", 1, rb=0.1), ztf_packet("ZTF1", 2, rb=0.9, ra=3.0), min_rb=0.5, target_list="Good")
+    assert [target.name for target in TargetList.objects.get().targets.all()] == ["ZTF1"]
+
+
+def test_hook_runs_once_for_each_created_target_after_the_commit(
+    hooked: list[tuple[str, bool]], django_capture_on_commit_callbacks: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        ingest(ztf_packet("ZTF0", 1), ztf_packet("ZTF0", 2, jd=2461003.5), ztf_packet("ZTF1", 3, ra=3.0))
+        assert hooked == []
+    assert hooked == [("ZTF0", True), ("ZTF1", True)]
+    assert "target_post_save failed for ZTF0" in caplog.text
+    with django_capture_on_commit_callbacks(execute=True):
+        ingest(ztf_packet("ZTF1", 4, ra=3.0, jd=2461004.5))
+    assert len(hooked) == 2
+
+
+def test_a_child_model_is_saved_one_by_one(hooked: list[tuple[str, bool]]) -> None:
+    taken = BaseTarget.objects.create(name="ZTF0b", type="SIDEREAL", ra=1.0, dec=1.0)
+    hooked.clear()
+    wanted = [KnownTarget(None, "ZTF0b", 1.0, 1.0), KnownTarget(None, "ZTF1", 3.0, 4.0)]
+    created = targets._create_one_by_one(wanted, IngestOptions())
+    assert {known.name for known in created} == {"ZTF1"}
+    assert wanted[0].pk == taken.pk
+    assert hooked == [("ZTF1", True)]
+
+
+def test_a_target_that_another_process_creates_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_late(new: Any, options: IngestOptions) -> set[KnownTarget]:
+        BaseTarget.objects.create(name="ZTF26aaaaaaa", type="SIDEREAL", ra=150.0, dec=20.0)
+        return targets.create_targets(new, options)
+
+    monkeypatch.setattr("tom_alertstreams.ingest.writer.create_targets", create_late)
+    ingest(ztf_packet())
+    row = TargetAlert.objects.get()
+    assert (row.target_id, row.match_method, row.points) == (BaseTarget.objects.get().pk, "name", 1)
+
+
+def test_extra_fields_with_a_default_are_written(settings: Any) -> None:
+    settings.EXTRA_FIELDS = [{"name": "priority", "type": "number", "default": 3}, {"name": "note", "type": "string"}]
+    ingest(ztf_packet())
+    extra = TargetExtra.objects.get()
+    assert (extra.key, extra.value, extra.float_value) == ("priority", "3", 3.0)
+
+
+def test_extras_of_a_known_target_are_added_and_not_replaced() -> None:
+    known = BaseTarget.objects.create(name="GRB 230409B", type="SIDEREAL", ra=1.0, dec=1.0)
+    TargetExtra.objects.create(target=known, key="redshift", value="0.5")
+    ingest(HERMES)
+    assert dict(known.targetextra_set.values_list("key", "value")) == {"redshift": "0.5", "event_id": "GRB 230409B"}
+
+
+def test_every_target_of_a_message_gets_its_points() -> None:
+    ingest(HERMES)
+    counts = dict(TargetAlert.objects.values_list("object_id", "points"))
+    assert counts == {"GRB 230409B": 2, "SN 2023b": 0}
+
+
+def test_an_alias_that_is_taken_stays_where_it_is() -> None:
+    other = BaseTarget.objects.create(name="other", type="SIDEREAL", ra=1.0, dec=1.0)
+    BaseTarget.objects.create(name="GRB 230409B", type="SIDEREAL", ra=2.0, dec=1.0)
+    TargetName.objects.create(target=other, name="AT 2023xyz")
+    ingest(HERMES)
+    assert TargetName.objects.get(name="AT 2023xyz").target_id == other.pk
+
+
+class TestPhotometry:
+    """One measurement is one row, whoever wrote it first."""
+
+    def stored(self, **fields: Any) -> None:
+        known, _ = BaseTarget.objects.get_or_create(name="ZTF26aaaaaaa", type="SIDEREAL", ra=150.0, dec=20.0)
+        row = {"brightness": 18.5, "brightness_error": 0.1, "unit": "mag", "bandpass": "g", "source_name": "ALeRCE"}
+        PhotometryReducedDatum.objects.create(target=known, timestamp=from_jd(2461000.75), **row | fields)
+
+    def test_what_the_toms_alerce_service_wrote_is_not_written_again(self) -> None:
+        self.stored()
+        ingest(ztf_packet())
+        assert PhotometryReducedDatum.objects.count() == 1
+        assert TargetAlert.objects.get().points == 0
+
+    def test_what_was_streamed_is_found_by_the_toms_alerce_service(self) -> None:
+        ingest(ztf_packet())
+        _, created = PhotometryReducedDatum.objects.get_or_create(
+            timestamp=from_jd(2461000.75), target=BaseTarget.objects.get(), brightness=18.5, brightness_error=0.1,
+            unit="mag", bandpass="g", defaults={"source_name": "ALeRCE"},
+        )  # fmt: skip
+        assert not created
+
+    @pytest.mark.parametrize(
+        ("fields", "rows"),
+        [
+            ({"brightness": 18.5004}, 1),
+            ({"brightness": 18.5006}, 2),
+            ({"bandpass": "r"}, 2),
+            ({"timestamp": from_jd(2461000.75) + timedelta(milliseconds=4)}, 1),
+            ({"timestamp": from_jd(2461000.75) - timedelta(milliseconds=4)}, 1),
+            ({"timestamp": from_jd(2461000.75) + timedelta(milliseconds=6)}, 2),
+            ({"brightness": None, "limit": 18.5}, 2),
+            ({"instrument": "ZTF camera"}, 1),
+        ],
+    )
+    def test_nearly_the_same(self, fields: dict[str, Any], rows: int) -> None:
+        known = BaseTarget.objects.create(name="ZTF26aaaaaaa", type="SIDEREAL", ra=150.0, dec=20.0)
+        row = {"timestamp": from_jd(2461000.75), "brightness": 18.5, "unit": "mag", "bandpass": "g"} | fields
+        PhotometryReducedDatum.objects.create(target=known, **row)
+        ingest(ztf_packet())
+        assert PhotometryReducedDatum.objects.count() == rows
+
+    def test_history_that_comes_again_and_again(self) -> None:
+        history = [{"jd": 2460990.75 + n, "fid": 2, "magpsf": None, "diffmaglim": 20.5} for n in range(5)]
+        packets = [ztf_packet(candid=n + 1, jd=2461000.75 + n) | {"prv_candidates": history} for n in range(3)]
+        ingest(*packets)
+        ingest(ztf_packet(candid=9, jd=2461005.75) | {"prv_candidates": history})
+        assert PhotometryReducedDatum.objects.count() == 5 + 4
+        assert list(TargetAlert.objects.order_by("pk").values_list("points", flat=True)) == [6, 1, 1, 1]
+
+    def test_magnitudes_and_times_are_not_rounded(self) -> None:
+        ingest(ztf_packet(magpsf=17.446657180786133, jd=2458574.6289815))
+        row = PhotometryReducedDatum.objects.get()
+        assert row.brightness == 17.446657180786133
+        assert row.timestamp == from_jd(2458574.6289815)

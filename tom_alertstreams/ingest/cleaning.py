@@ -1,0 +1,132 @@
+"""Reports made fit for a database, or refused one by one, so that no value fails the whole batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from tom_alertstreams.exceptions import PermanentError
+
+from .reports import ClassificationReport, PhotometryPoint, TargetReport
+
+#: Length of Target.name and TargetName.name.
+MAX_NAME: Final = 100
+#: Length of TargetAlert.alert_id and event_key.
+MAX_KEY: Final = 200
+
+
+def cleaned(report: TargetReport) -> TargetReport:
+    """The report with coordinates in range, texts without NUL, and names that fit.
+
+    :raises PermanentError: the object's name or its position cannot be stored.
+    """
+    check_name(report.object_id)
+    ra, dec = _position(report)
+    error = _finite(report.position_error_deg)
+    return replace(
+        report,
+        ra=ra,
+        dec=dec,
+        position_error_deg=error if error is not None and error >= 0 else None,
+        aliases=_names(report.aliases),
+        event_keys=_names(report.event_keys),
+        alert_id=clean_text(report.alert_id) if len(report.alert_id) <= MAX_KEY else "",
+        photometry=tuple(point for given in report.photometry if (point := _point(given)) is not None),
+        classifications=tuple(_classification(item) for item in report.classifications),
+        extras={clean_text(key)[:200]: clean_json(value) for key, value in report.extras.items()},
+        summary=clean_text(report.summary)[:255],
+    )
+
+
+def check_name(name: str) -> None:
+    """A Target can be called this.
+
+    :raises PermanentError: it cannot.
+    """
+    if not name or len(name) > MAX_NAME:
+        raise PermanentError(f"The object's name has {len(name)} characters; a Target's has 1 to {MAX_NAME}.")
+    if "\x00" in name or not _is_encodable(name):
+        raise PermanentError("The object's name holds characters that no database stores.")
+
+
+def clean_text(text: str) -> str:
+    """Text without NUL and lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def clean_json(value: Any) -> Any:
+    """A value that JSON and every database hold: NaN and infinities become null, bytes are left out."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, Mapping):
+        return {clean_text(str(key)): clean_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_json(item) for item in value]
+    return value if value is None or isinstance(value, bool | int) else None
+
+
+def _position(report: TargetReport) -> tuple[float | None, float | None]:
+    ra, dec = report.ra, report.dec
+    if ra is None or dec is None:
+        return None, None
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):  # false for NaN too
+        raise PermanentError(f"The position RA {ra!r}, Dec {dec!r} (degrees) is not on the sky.")
+    return (0.0 if ra == 360 else ra), dec
+
+
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if _is_name(name))
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except PermanentError:
+        return False
+    return True
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _point(point: PhotometryPoint) -> PhotometryPoint | None:
+    """The point with a magnitude or else a limit; None without either: such rows would be told apart by nothing."""
+    magnitude, limit = _finite(point.magnitude), _finite(point.limit)
+    if not point.band or (magnitude is None and limit is None):
+        return None
+    return replace(
+        point,
+        band=clean_text(point.band)[:32],
+        magnitude=magnitude,
+        magnitude_error=_finite(point.magnitude_error),
+        limit=limit if magnitude is None else None,
+        telescope=clean_text(point.telescope)[:255],
+        instrument=clean_text(point.instrument)[:255],
+        source=clean_text(point.source)[:100],
+        exposure_s=_finite(point.exposure_s),
+        value=clean_json(point.value),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _classification(item: ClassificationReport) -> ClassificationReport:
+    return replace(
+        item,
+        classifier=clean_text(item.classifier)[:100],
+        class_name=clean_text(item.class_name)[:100],
+        version=clean_text(item.version)[:50],
+        probability=_finite(item.probability),
+        features=clean_json(item.features),
+    )

@@ -1,0 +1,73 @@
+"""The ready-made handler: alerts of surveys, notices and messages become Targets with light curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tom_alertstreams.alerts import Alert, Outcome
+from tom_alertstreams.exceptions import AlertStreamError, PermanentError, RejectAlert
+from tom_alertstreams.handlers import batch_handler
+
+from .options import IngestOptions
+from .parsers import parse, plain_content
+from .plan import Entry, judged, make_plan
+from .reports import TargetReport
+from .writer import carry_out
+
+#: What a batch says: the reports of each alert, or what became of the alert before there were any.
+Reports = Sequence[Sequence[TargetReport] | Outcome]
+
+
+@batch_handler(options=IngestOptions)
+def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
+    """Make and update Targets from ZTF packets, GCN notices (JSON and VOEvent) and Hermes messages."""
+    return ingest_reports([read(alert) for alert in alerts], alerts, options)
+
+
+def read(alert: Alert) -> list[TargetReport] | Outcome:
+    """The reports of an alert, or why there are none. One that cannot be read fails alone."""
+    try:
+        return parse(alert)
+    except RejectAlert as rejection:
+        return Outcome.rejected(rejection.code, rejection.object_id)
+    except PermanentError as error:
+        return Outcome.failed(error)
+    except AlertStreamError:
+        raise  # something outside is away: the batch waits
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        failure = PermanentError(f"The alert cannot be read: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return Outcome.failed(failure)
+
+
+def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOptions) -> list[Outcome]:
+    """Apply the rules to the reports of a batch, match them to Targets, and write what they say.
+
+    For handlers of one's own: call it inside the transaction of a ``@batch_handler``.
+
+    :param reports: for each alert its reports, or its Outcome where it is decided already.
+    :returns: one Outcome per alert. An alert with several reports is done when one of them is.
+    """
+    decided: dict[int, Outcome] = {}
+    entries: list[Entry] = []
+    for index, (alert, item) in enumerate(zip(alerts, reports, strict=True)):
+        if isinstance(item, Outcome):
+            decided[index] = item
+            continue
+        try:
+            entries += [judged(index, alert, report, options, plain_content(alert)) for report in item]
+        except PermanentError as error:
+            decided[index] = Outcome.failed(error)
+    if entries:
+        carry_out(make_plan(entries, options), options)
+    per_alert: dict[int, list[Outcome]] = {}
+    for entry in entries:
+        per_alert.setdefault(entry.index, []).append(entry.outcome)
+    return [decided.get(n) or _joined(per_alert.get(n, [])) for n in range(len(alerts))]
+
+
+def _joined(outcomes: list[Outcome]) -> Outcome:
+    """Of several reports of one alert: done if any is, else the first reason."""
+    if not outcomes:
+        return Outcome.rejected("unsupported")
+    return next((outcome for outcome in outcomes if outcome.kind == "done"), outcomes[0])

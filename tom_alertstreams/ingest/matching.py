@@ -1,0 +1,189 @@
+"""Whose Target is it: reports of a batch are matched to Targets by event, name, alias, then position.
+
+What belongs to one Target is found with a few queries for the whole batch; Targets that the batch itself is about to
+create are found in the same way, so that the result is that of taking the alerts one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from django.db.models import Q
+from tom_targets.models import BaseTarget, TargetName
+
+from .models import MatchMethod, TargetAlert
+from .options import IngestOptions
+from .reports import TargetReport
+from .sky import ARCSEC_PER_DEG, DeclinationIndex, band_half_width_deg
+
+#: Values in one IN: below the smallest limit that SQLite was ever built with.
+CHUNK: Final = 900
+#: Ranges in one query: bands of declination are joined until there are no more than these.
+MAX_BANDS: Final = 8
+
+Value = TypeVar("Value")
+
+
+@dataclass(eq=False)
+class KnownTarget:
+    """A Target, in the database or about to be there."""
+
+    #: None until it is created.
+    pk: int | None
+    name: str
+    ra: float | None = None
+    dec: float | None = None
+    #: NON_SIDEREAL Targets have no fixed position.
+    sidereal: bool = True
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a report found its Target."""
+
+    target: KnownTarget
+    method: MatchMethod
+    separation_arcsec: float | None = None
+    #: Another Target within the radius, farther away.
+    second: KnownTarget | None = None
+
+
+@dataclass
+class TargetIndex:
+    """The Targets that a batch may be about, by event, name, alias and position."""
+
+    radius_arcsec: float
+    by_pk: dict[int, KnownTarget] = field(default_factory=dict)
+    events: dict[str, KnownTarget] = field(default_factory=dict)
+    names: dict[str, KnownTarget] = field(default_factory=dict)
+    aliases: dict[str, KnownTarget] = field(default_factory=dict)
+    positions: DeclinationIndex[KnownTarget] = field(default_factory=DeclinationIndex)
+
+    def find(self, report: TargetReport) -> Match | None:
+        """The Target of a report: the same event, else an exact name, else an exact alias, else the nearest."""
+        for key in report.event_keys:
+            if key.casefold() in self.events:
+                return Match(self.events[key.casefold()], MatchMethod.EVENT)
+        # A retraction takes back one event, not the source it was named after.
+        names = report.event_keys if report.retraction and report.event_keys else report.names
+        for known, method in ((self.names, MatchMethod.NAME), (self.aliases, MatchMethod.ALIAS)):
+            for name in names:
+                if name in known:
+                    return Match(known[name], method)
+        return self._nearest(report) if self.may_match_by_position(report) else None
+
+    def may_match_by_position(self, report: TargetReport) -> bool:
+        """Only where the position is known as well as the radius asks; a survey's error counts as 0 if not given."""
+        if self.radius_arcsec <= 0 or not report.has_position or report.retraction:
+            return False
+        if report.position_error_deg is None:
+            return report.kind == "survey"
+        return report.position_error_deg * ARCSEC_PER_DEG <= self.radius_arcsec
+
+    def _nearest(self, report: TargetReport) -> Match | None:
+        if report.ra is None or report.dec is None:
+            return None
+        found = self.positions.within(report.ra, report.dec, self.radius_arcsec)
+        if not found:
+            return None
+        separation, target = found[0]
+        second = next((other for _, other in found[1:] if other is not target), None)
+        return Match(target, MatchMethod.POSITION, separation, second)
+
+    @property
+    def named(self) -> set[KnownTarget]:
+        """The Targets that were found by an event, a name or an alias."""
+        return {*self.events.values(), *self.names.values(), *self.aliases.values()}
+
+    def add_new(self, target: KnownTarget, report: TargetReport) -> None:
+        """A Target that will be created for this report: later reports of the batch find it."""
+        self.names.setdefault(target.name, target)
+        self.add_names(target, report)
+        if target.ra is not None and target.dec is not None:
+            self.positions.add(target.ra, target.dec, target)
+
+    def add_names(self, target: KnownTarget, report: TargetReport) -> None:
+        """The names of a report now lead to this Target."""
+        for name in report.names:
+            if name not in self.names:
+                self.aliases.setdefault(name, target)
+        for key in report.event_keys:
+            self.events.setdefault(key.casefold(), target)
+
+
+def load_index(reports: Sequence[TargetReport], options: IngestOptions) -> TargetIndex:
+    """Read from the database what these reports may match."""
+    index = TargetIndex(options.match_radius_arcsec)
+    _load_events(index, {key.casefold() for report in reports for key in report.event_keys})
+    _load_names(index, {name for report in reports for name in report.names})
+    searching = [r for r in reports if index.may_match_by_position(r) and _unknown_by_name(index, r)]
+    _load_positions(index, [report.dec for report in searching if report.dec is not None])
+    return index
+
+
+def _unknown_by_name(index: TargetIndex, report: TargetReport) -> bool:
+    return not any(name in index.names or name in index.aliases for name in report.names)
+
+
+def _load_events(index: TargetIndex, keys: set[str]) -> None:
+    for chunk in chunks(sorted(keys)):
+        rows = TargetAlert.objects.filter(event_key__in=chunk, target__isnull=False).order_by("pk")
+        for key, *target in rows.values_list("event_key", *_columns("target__")):
+            index.events.setdefault(key, _known(index, *target))
+
+
+def _load_names(index: TargetIndex, names: set[str]) -> None:
+    for chunk in chunks(sorted(names)):
+        for row in BaseTarget.objects.filter(name__in=chunk).values_list(*_columns()):
+            target = _known(index, *row)
+            index.names[target.name] = target
+        rows = TargetName.objects.filter(name__in=chunk)
+        for alias, *row in rows.values_list("name", *_columns("target__")):
+            index.aliases[alias] = _known(index, *row)
+
+
+def _load_positions(index: TargetIndex, declinations: Iterable[float]) -> None:
+    bands = declination_bands(declinations, index.radius_arcsec)
+    if not bands:
+        return
+    condition = Q()
+    for low, high in bands:
+        condition |= Q(dec__gte=low, dec__lte=high)
+    rows = BaseTarget.objects.filter(condition, type=BaseTarget.SIDEREAL, ra__isnull=False).order_by("pk")
+    found: list[tuple[float, float, KnownTarget]] = []
+    for row in rows.values_list(*_columns()).iterator():
+        target = _known(index, *row)
+        if target.ra is not None and target.dec is not None:
+            found.append((target.ra, target.dec, target))
+    index.positions.extend(found)
+
+
+def declination_bands(declinations: Iterable[float], radius_arcsec: float) -> list[tuple[float, float]]:
+    """At most MAX_BANDS ranges of declination (degrees) that hold every neighbour; the narrowest gaps are closed."""
+    half_width = band_half_width_deg(radius_arcsec)
+    ordered = sorted(set(declinations))
+    gaps = sorted(range(1, len(ordered)), key=lambda n: ordered[n] - ordered[n - 1], reverse=True)[: MAX_BANDS - 1]
+    bands, start = [], 0
+    for end in (*sorted(gaps), len(ordered)):
+        if end > start:
+            bands.append((ordered[start] - half_width, ordered[end - 1] + half_width))
+        start = end
+    return bands
+
+
+def _columns(prefix: str = "") -> list[str]:
+    return [f"{prefix}{name}" for name in ("pk", "name", "ra", "dec", "type")]
+
+
+def _known(index: TargetIndex, pk: int, name: str, ra: float | None, dec: float | None, kind: str) -> KnownTarget:
+    """One object per Target, by whatever road it was found."""
+    if pk not in index.by_pk:
+        index.by_pk[pk] = KnownTarget(pk, name, ra, dec, kind == BaseTarget.SIDEREAL)
+    return index.by_pk[pk]
+
+
+def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
+    """The values in slices that a database takes at once."""
+    return (values[start : start + size] for start in range(0, len(values), size))

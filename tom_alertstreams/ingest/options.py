@@ -1,0 +1,196 @@
+"""OPTIONS of the ready-made handlers: what makes a Target, whose it is, and who sees it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from django.conf import settings
+
+from .reports import Kind
+
+Create = Literal["always", "rules", "never"]
+Permission = Literal["OPEN", "PUBLIC", "PRIVATE"]
+
+#: Classes that make no Target unless CLASSES names them.
+UNWANTED_CLASSES: Final = frozenset({"asteroid", "bogus"})
+
+#: How a filter compares the field of an alert (left) with its value (right).
+OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "in": lambda found, wanted: found in wanted,
+    "not in": lambda found, wanted: found not in wanted,
+    "contains": lambda found, wanted: wanted in found,
+}
+
+_MISSING: Final = object()
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One condition on the content of an alert."""
+
+    #: Dotted path into the content, for example ``candidate.rb`` or ``data.targets.0.name``.
+    field: str
+    op: str
+    value: Any
+
+    def __post_init__(self) -> None:
+        if not self.field or not isinstance(self.field, str):
+            raise ValueError("a filter needs the name of a field.")
+        if self.op not in OPERATORS:
+            raise ValueError(f"the filter on {self.field} has op {self.op!r}; choose one of {', '.join(OPERATORS)}.")
+        if self.op in ("in", "not in") and not isinstance(self.value, list | tuple | set | frozenset):
+            raise ValueError(f"the filter on {self.field} has op {self.op!r}, so its value must be a list.")
+
+    @classmethod
+    def build(cls, given: object) -> Filter:
+        """Make a filter from settings: an object with the keys field, op and value."""
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, Mapping) or set(given) != {"field", "op", "value"}:
+            raise ValueError(f"each filter has the keys field, op and value; {given!r} does not.")
+        return cls(**given)
+
+    def accepts(self, content: object) -> bool:
+        """The content has the field and it compares as asked. What cannot be compared does not match."""
+        found = self._find(content)
+        if found is _MISSING or found is None:
+            return False
+        try:
+            return bool(OPERATORS[self.op](found, self.value))
+        except TypeError:
+            return False
+
+    def _find(self, content: object) -> object:
+        for part in self.field.split("."):
+            if isinstance(content, Mapping):
+                content = content.get(part, _MISSING)
+            elif isinstance(content, Sequence) and not isinstance(content, str | bytes) and part.isdecimal():
+                content = content[int(part)] if int(part) < len(content) else _MISSING
+            else:
+                return _MISSING
+        return content
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """What :func:`~tom_alertstreams.ingest.handlers.ingest_targets` may be told; in settings in upper case."""
+
+    #: "always", "rules" (only what filters, classes and min_probability select) or "never"; None: "always" for
+    #: notices and Hermes messages, "rules" for surveys and classifiers.
+    create: Create | None = None
+    #: Known Targets are updated by every alert of theirs; False: only by those that the rules select.
+    follow_known: bool = True
+    #: All must hold.
+    filters: Sequence[Any] = ()
+    #: The most probable class must be one of these.
+    classes: Sequence[str] = ()
+    #: The most probable class must have at least this probability.
+    min_probability: float | None = None
+    #: ZTF: the real/bogus score of the detection, ``candidate.rb``, must be at least this.
+    min_rb: float | None = None
+    #: A known Target within this distance (arcsec) is the same object; 0 matches by names only.
+    match_radius_arcsec: float = 1.5
+    #: Notices with a larger error radius (degrees) make no Target.
+    max_error_deg: float = 1.0
+    #: New Targets of one stream within 24 hours; further objects are not made, known Targets are still updated.
+    max_new_per_day: int = 1000
+    #: Name of a new Target; {object_id}, {stream} and {topic} are filled in.
+    name: str = "{object_id}"
+    #: TargetList that every Target which the rules select is put on; "" is none.
+    target_list: str = ""
+    #: OPEN, PUBLIC or PRIVATE for new Targets; None: TARGET_DEFAULT_PERMISSION.
+    permissions: Permission | None = None
+    #: Groups whose members may view, change and delete the new Targets.
+    groups: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _check(self.create is None or self.create in get_args(Create), "CREATE is always, rules or never.")
+        _check(
+            self.permissions is None or self.permissions in get_args(Permission),
+            "PERMISSIONS is OPEN, PUBLIC or PRIVATE.",
+        )
+        _check(isinstance(self.follow_known, bool), "FOLLOW_KNOWN is True or False.")
+        for option in ("filters", "classes", "groups"):
+            value = getattr(self, option)
+            _check(isinstance(value, list | tuple | set | frozenset), f"{option.upper()} is a list.")
+            object.__setattr__(self, option, tuple(value))
+        object.__setattr__(self, "filters", tuple(map(Filter.build, self.filters)))
+        for option in ("classes", "groups"):
+            are_names = all(isinstance(word, str) and word for word in getattr(self, option))
+            _check(are_names, f"{option.upper()} is a list of names.")
+        _check(_between(self.min_probability, 0, 1), "MIN_PROBABILITY is between 0 and 1.")
+        _check(_between(self.min_rb, 0, 1), "MIN_RB is between 0 and 1.")
+        _check(
+            self.match_radius_arcsec is not None and _between(self.match_radius_arcsec, 0, 3600),
+            "MATCH_RADIUS_ARCSEC is between 0 and 3600.",
+        )
+        _check(self.max_error_deg is not None and _between(self.max_error_deg, 0, 180), "MAX_ERROR_DEG is 0 to 180.")
+        _check(
+            isinstance(self.max_new_per_day, int) and not isinstance(self.max_new_per_day, bool)
+            and self.max_new_per_day >= 0,
+            "MAX_NEW_PER_DAY is a whole number, 0 or more.",
+        )  # fmt: skip
+        _check(isinstance(self.target_list, str) and len(self.target_list) <= 200, "TARGET_LIST is a name.")
+        _check(isinstance(self.name, str) and bool(self.name), "NAME is a text.")
+        try:
+            named = self.target_name("ZTF18abcdefg", stream="stream", topic="topic")
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ValueError("NAME may hold {object_id}, {stream} and {topic}, and no other braces.") from error
+        _check("ZTF18abcdefg" in named, "NAME must hold {object_id}, or every Target would have one name.")
+
+    @property
+    def all_filters(self) -> tuple[Filter, ...]:
+        """FILTERS and the one that MIN_RB stands for."""
+        if self.min_rb is None:
+            return tuple(self.filters)
+        return (*self.filters, Filter("candidate.rb", ">=", self.min_rb))
+
+    @property
+    def has_rules(self) -> bool:
+        """Something selects."""
+        return bool(self.all_filters or self.classes or self.min_probability is not None)
+
+    def findings(self, *, notices: bool = False) -> list[str]:
+        """What an astronomer may not expect of these options, in plain sentences.
+
+        :param notices: the stream carries observed events, which make Targets without any rule.
+        """
+        found = []
+        if not notices and self.create is None and not self.has_rules:
+            found.append(
+                "Survey alerts make no new Targets, they only update known ones: "
+                "set FILTERS, CLASSES, MIN_PROBABILITY or MIN_RB, or CREATE to always."
+            )
+        permission = self.permissions or getattr(settings, "TARGET_DEFAULT_PERMISSION", "PRIVATE")
+        if permission == "PRIVATE" and not self.groups and self.create != "never":
+            found.append("New Targets are PRIVATE and no GROUPS are named: only superusers will see them.")
+        return found
+
+    def create_for(self, kind: Kind) -> Create:
+        """CREATE, or its default for this kind of alert."""
+        return self.create or ("always" if kind == "notice" else "rules")
+
+    def target_name(self, object_id: str, *, stream: str, topic: str) -> str:
+        """The name of a new Target."""
+        return self.name.format(object_id=object_id, stream=stream, topic=topic)
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def _between(value: object, low: float, high: float) -> bool:
+    """None, or a number within the bounds."""
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

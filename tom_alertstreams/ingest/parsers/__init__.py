@@ -1,0 +1,78 @@
+"""From the content of an alert to :class:`~tom_alertstreams.ingest.reports.TargetReport`\\ s, one module per format.
+
+A parser is a pair of functions: ``recognises(content)`` looks at the shape, ``parse(alert, content)`` reads it. They
+touch neither database nor network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tom_alertstreams.alerts import Alert
+from tom_alertstreams.exceptions import DecodeError, RejectAlert
+from tom_alertstreams.ingest.reports import TargetReport
+
+from . import gcn_notice, hermes, text_notice, voevent, ztf
+from .values import text
+
+
+@dataclass(frozen=True)
+class Parser:
+    """One format."""
+
+    name: str
+    recognises: Callable[[Any], bool]
+    parse: Callable[[Alert, Any], list[TargetReport]]
+
+
+def _is_gravitational_wave(content: object) -> bool:
+    return isinstance(content, Mapping) and "superevent_id" in content
+
+
+def _parse_gravitational_wave(alert: Alert, content: Mapping[str, Any]) -> list[TargetReport]:
+    """An event known by its sky map only is no Target; tom_nonlocalizedevents takes these."""
+    raise RejectAlert("nonlocalised", text(content.get("superevent_id")))
+
+
+#: Asked in this order; the first that recognises the content reads it.
+PARSERS: Final[tuple[Parser, ...]] = (
+    Parser("ZTF packet", ztf.recognises, ztf.parse),
+    Parser("LVK notice", _is_gravitational_wave, _parse_gravitational_wave),
+    Parser("Hermes message", hermes.recognises, hermes.parse),
+    Parser("GCN circular", text_notice.is_circular, text_notice.parse_circular),
+    Parser("GCN notice", gcn_notice.recognises, gcn_notice.parse),
+    Parser("VOEvent", voevent.recognises, voevent.parse),
+)
+
+
+def parse(alert: Alert) -> list[TargetReport]:
+    """What the alert says, one report per object.
+
+    :raises RejectAlert: it is not about something that can become a Target; the code says why.
+    :raises DecodeError: it is empty, or its XML cannot be read.
+    """
+    content = plain_content(alert)
+    if content is None or (isinstance(content, str | bytes) and not content.strip()):
+        raise DecodeError("The alert is empty.")
+    for parser in PARSERS:
+        if parser.recognises(content):
+            return parser.parse(alert, content)
+    raise RejectAlert("unsupported")
+
+
+def plain_content(alert: Alert) -> Any:
+    """The content as dict, text or bytes, out of hop's models and out of a list of one record."""
+    content = alert.content
+    if hasattr(content, "ivorn") or (isinstance(content, Mapping) and "ivorn" in content):
+        return alert.raw  # hop's VOEvent, as a model or a dict: the XML says it better
+    if hasattr(content, "header") and hasattr(content, "body"):
+        return {"header": content.header, "body": content.body}
+    if hasattr(content, "fields") and hasattr(content, "raw"):
+        content = content.raw  # a text notice
+    elif hasattr(content, "content"):
+        content = content.content
+    if isinstance(content, list | tuple) and len(content) == 1:
+        return content[0]  # Avro from Hopskotch wraps a single record in a list
+    return content

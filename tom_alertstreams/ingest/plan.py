@@ -1,0 +1,182 @@
+"""What a batch of reports is to do: which Targets are created, followed, moved or marked, and what is rejected.
+
+Reports are taken in order, as if each were alone; nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from django.utils import timezone
+
+from tom_alertstreams.alerts import Alert, Outcome
+
+from .cleaning import check_name, cleaned
+from .matching import KnownTarget, Match, TargetIndex, chunks, load_index
+from .models import MatchMethod, TargetAlert
+from .notices import EventHistory
+from .options import IngestOptions
+from .reports import RejectCode, TargetReport
+from .rules import position_verdict, verdict
+
+
+@dataclass(eq=False)
+class Entry:
+    """One report of one alert on its way."""
+
+    #: Of the alert in the batch.
+    index: int
+    alert: Alert
+    report: TargetReport
+    #: Natural key of the alert.
+    alert_id: str
+    #: What a new Target would be called.
+    target_name: str
+    #: Why the rules would not make a Target of it; None where they would.
+    verdict: RejectCode | None = None
+    match: Match | None = None
+    #: The notice moved its Target.
+    moves: bool = False
+    #: Nothing is done for it, and this is why.
+    rejected: RejectCode | None = None
+    #: It has been ingested before.
+    repeated: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """What becomes of the alert as far as this report is concerned."""
+        if self.rejected is not None:
+            return Outcome.rejected(self.rejected, self.report.object_id)
+        return Outcome.done()
+
+
+@dataclass
+class Plan:
+    """The decisions for one batch."""
+
+    entries: list[Entry]
+    index: TargetIndex
+    #: Targets to create, by name.
+    new: dict[str, KnownTarget] = field(default_factory=dict)
+    #: Target → position it had in the database before the batch moved it.
+    moved_from: dict[KnownTarget, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    @property
+    def matched(self) -> list[tuple[Entry, Match]]:
+        """What concerns a Target."""
+        return [(entry, entry.match) for entry in self.entries if entry.match is not None]
+
+    @property
+    def withdrawn(self) -> list[Entry]:
+        """Retractions that came before their events."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.report.retraction and entry.match is None and not entry.repeated and entry.rejected is None
+        ]
+
+
+def make_plan(entries: list[Entry], options: IngestOptions) -> Plan:
+    """Decide for each entry, reading from the database in bulk."""
+    _mark_repeated(entries)
+    pending = [entry for entry in entries if not entry.repeated]
+    reports = [entry.report for entry in pending]
+    plan = Plan(entries, load_index(reports, options))
+    history = EventHistory()
+    if keys := {key.casefold() for report in reports for key in report.event_keys}:
+        history.load(plan.index.named, keys)
+    quota = _Quota(options.max_new_per_day)
+    for entry in pending:
+        _decide(entry, plan, history, quota, options)
+    return plan
+
+
+def _decide(entry: Entry, plan: Plan, history: EventHistory, quota: _Quota, options: IngestOptions) -> None:
+    report = entry.report
+    # Of an event that is known or not: else the same notices in another order would leave other rows.
+    if report.event_keys and not report.retraction and (code := position_verdict(report, options)) is not None:
+        entry.rejected = code
+        return
+    match = plan.index.find(report)
+    if match is None and report.retraction:
+        history.note_withdrawn(report)
+        return
+    if match is None:
+        entry.rejected = "retracted" if history.is_withdrawn(report) else entry.verdict
+        if entry.rejected is None and not quota.take(entry.alert.stream):
+            entry.rejected = "limit"
+        if entry.rejected is not None:
+            return
+        match = _new_target(entry, plan)
+    elif entry.verdict is not None and not options.follow_known and not report.retraction:
+        entry.rejected = entry.verdict
+        return
+    entry.match = match
+    plan.index.add_names(match.target, report)
+    if report.retraction:
+        return
+    if history.may_move(report, match):
+        target = match.target
+        if target.pk is not None:
+            plan.moved_from.setdefault(target, (target.ra, target.dec))
+        target.ra, target.dec = report.ra, report.dec
+        entry.moves = True
+    history.note(report, match)
+
+
+def _new_target(entry: Entry, plan: Plan) -> Match:
+    report = entry.report
+    name = entry.target_name
+    target = plan.new[name] = KnownTarget(None, name, report.ra, report.dec)
+    plan.index.add_new(target, report)
+    return Match(target, MatchMethod.CREATED)
+
+
+def judged(index: int, alert: Alert, report: TargetReport, options: IngestOptions, content: object) -> Entry:
+    """An entry with the verdict of the rules, its report fit for the database.
+
+    :raises PermanentError: the report cannot be stored.
+    """
+    report = cleaned(report)
+    name = options.target_name(report.object_id, stream=alert.stream, topic=alert.topic)
+    check_name(name)
+    if name != report.object_id:
+        report = replace(report, aliases=(*report.aliases, name))
+    refused = None if report.retraction else verdict(report, content, options)
+    return Entry(index, alert, report, report.alert_id or alert.digest, name, refused)
+
+
+def _mark_repeated(entries: Sequence[Entry]) -> None:
+    """Alerts that were ingested before, or come twice in this batch, are done already."""
+    seen: set[tuple[str, str]] = set()
+    for ids in chunks(sorted({entry.alert_id for entry in entries})):
+        seen.update(TargetAlert.objects.filter(alert_id__in=ids).values_list("alert_id", "object_id"))
+    # The rows that remember a retraction are named after the ids of its event.
+    remembered = {alert_id for alert_id, _ in seen}
+    for entry in entries:
+        key = (entry.alert_id, entry.report.object_id)
+        entry.repeated = key in seen or (entry.report.retraction and entry.alert_id in remembered)
+        seen.add(key)
+
+
+class _Quota:
+    """How many Targets each stream may still create within 24 hours."""
+
+    def __init__(self, per_day: int) -> None:
+        self._per_day = per_day
+        self._left: dict[str, int] = {}
+
+    def take(self, stream: str) -> bool:
+        """Use one of what is left."""
+        if stream not in self._left:
+            since = timezone.now() - timedelta(hours=24)
+            created = TargetAlert.objects.filter(
+                stream=stream, created__gt=since, match_method=MatchMethod.CREATED
+            ).count()
+            self._left[stream] = self._per_day - created
+        if self._left[stream] <= 0:
+            return False
+        self._left[stream] -= 1
+        return True

@@ -1,0 +1,159 @@
+"""New Targets in bulk, as the TOM Toolkit would have saved them one by one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+from guardian.shortcuts import assign_perm
+from tom_common.hooks import run_hook
+from tom_targets.base_models import get_target_model_app_label
+from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
+
+from .matching import KnownTarget, chunks
+from .options import IngestOptions
+from .times import from_iso
+
+logger = logging.getLogger(__name__)
+
+
+def create_targets(new: Iterable[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
+    """Create these Targets and give them their primary keys.
+
+    Another process may create a Target of the same name at the same time: then that one is taken.
+
+    :returns: those that this call created.
+    """
+    # In the order of their names, so that two processes wait for each other instead of deadlocking.
+    wanted = sorted(new, key=lambda known: known.name)
+    if not wanted:
+        return set()
+    created = _create_in_bulk(wanted, options) if Target is BaseTarget else _create_one_by_one(wanted, options)
+    _give_groups_access([known.pk for known in created if known.pk is not None], options.groups)
+    return created
+
+
+def _instance(known: KnownTarget, options: IngestOptions) -> Any:
+    fields = {"name": known.name, "type": BaseTarget.SIDEREAL, "ra": known.ra, "dec": known.dec}
+    if options.permissions is not None:
+        fields["permissions"] = options.permissions
+    return Target(**fields)
+
+
+def _create_in_bulk(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
+    rows = [_instance(known, options) for known in wanted]
+    Target.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    stored: dict[str, tuple[int, datetime]] = {}
+    for names in chunks([known.name for known in wanted]):
+        found = BaseTarget.objects.filter(name__in=names).values_list("name", "pk", "created")
+        stored.update({name: (pk, time) for name, pk, time in found})
+    created = set()
+    for known, row in zip(wanted, rows, strict=True):
+        known.pk, time = stored[known.name]
+        if time == row.created:  # else another process was first
+            created.add(known)
+    pks = sorted(known.pk for known in created if known.pk is not None)
+    defaults = {field["name"]: field["default"] for field in settings.EXTRA_FIELDS if field.get("default") is not None}
+    write_extras(dict.fromkeys(pks, defaults), replace=False)
+    transaction.on_commit(lambda: _run_hooks(pks), robust=True)
+    return created
+
+
+def _create_one_by_one(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
+    """A child model of BaseTarget has two tables, which bulk_create does not do; its save() also runs the hook."""
+    created = set()
+    for known in wanted:
+        row = _instance(known, options)
+        try:
+            with transaction.atomic():
+                row.save()
+        except IntegrityError:
+            known.pk = BaseTarget.objects.values_list("pk", flat=True).get(name=known.name)
+        else:
+            known.pk = row.pk
+            created.add(known)
+    return created
+
+
+def _run_hooks(pks: Sequence[int]) -> None:
+    """``target_post_save`` once for each created Target, after the commit; one that fails does not stop the rest."""
+    if not getattr(settings, "HOOKS", {}).get("target_post_save"):
+        return
+    for target in Target.objects.filter(pk__in=pks).order_by("pk"):
+        try:
+            run_hook("target_post_save", target=target, created=True)
+        except Exception:  # a user's code: whatever it raises, the Target is stored
+            logger.exception("The hook target_post_save failed for %s.", target.name)
+
+
+def _give_groups_access(pks: Sequence[int], groups: Sequence[str]) -> None:
+    """View, change and delete, as ``Target.give_user_access`` does. A group that does not exist is made, empty."""
+    if not pks or not groups:
+        return
+    label = get_target_model_app_label()
+    targets = Target.objects.filter(pk__in=pks)
+    for name in groups:
+        group, _ = Group.objects.get_or_create(name=name)
+        for action in ("view", "change", "delete"):
+            assign_perm(f"{label}.{action}_target", group, targets)
+
+
+def write_aliases(pairs: Iterable[tuple[str, int]]) -> None:
+    """Names that lead to Targets (pk). One that is taken already stays where it is."""
+    rows = [TargetName(name=name, target_id=pk) for name, pk in sorted(pairs)]
+    TargetName.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+
+
+def write_extras(per_target: dict[int, dict[str, Any]], *, replace: bool) -> None:
+    """Extra fields of Targets (pk).
+
+    :param replace: give a key that the Target has already its new value; else leave it.
+    """
+    rows = [_extra(pk, key, value) for pk, extras in sorted(per_target.items()) for key, value in extras.items()]
+    if not rows:
+        return
+    if replace:
+        TargetExtra.objects.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["target", "key"],
+            update_fields=["value", "float_value", "bool_value", "time_value"],
+        )
+    else:
+        TargetExtra.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+
+
+def _extra(target: int, key: str, value: Any) -> Any:
+    """A row with the typed columns that ``TargetExtra.save()`` fills in."""
+    text = "" if value is None else str(value)
+    number: float | None
+    try:
+        number = float(text)
+    except ValueError:
+        number = None
+    time: datetime | None = None
+    if not number:
+        try:
+            time = from_iso(text)
+        except ValueError:
+            time = None
+    return TargetExtra(
+        target_id=target, key=key, value=text, float_value=number, bool_value=bool(text), time_value=time
+    )
+
+
+def add_to_list(name: str, pks: Iterable[int]) -> None:
+    """Put Targets on the TargetList of this name; it is made where there is none."""
+    wanted = sorted(set(pks))
+    if not name or not wanted:
+        return
+    # The name of a TargetList is not unique: the oldest is the one that was meant.
+    target_list = TargetList.objects.filter(name=name).order_by("pk").first() or TargetList.objects.create(name=name)
+    members = TargetList.targets.through
+    rows = [members(targetlist_id=target_list.pk, basetarget_id=pk) for pk in wanted]
+    members.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
