@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-os.environ.setdefault("EXAMPLE_TOM_RUN_DIR", tempfile.mkdtemp(prefix="tom-alertstreams-tests-"))
+if "EXAMPLE_TOM_RUN_DIR" not in os.environ:
+    os.environ["EXAMPLE_TOM_RUN_DIR"] = tempfile.mkdtemp(prefix="tom-alertstreams-tests-")
 sys.path.insert(0, str(ROOT / "example_tom"))
 
 from example_tom.settings import *  # noqa: E402, F403
 from example_tom.settings import DATABASES, INSTALLED_APPS, RUN_DIR  # noqa: E402
 
+from tests.databases import postgresql  # noqa: E402
+
 DEBUG = False
+# Programs that a test starts get their streams from it.
+ALERT_STREAMS = json.loads(os.environ.get("TEST_ALERT_STREAMS", "[]"))
+ALERT_STREAMS_DEFAULTS = json.loads(os.environ.get("TEST_ALERT_STREAMS_DEFAULTS", "{}"))
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.effects"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["TEST"] = {"NAME": str(RUN_DIR / "test.sqlite3")}
 
 if url := os.environ.get("TEST_DATABASE_URL"):
-    parts = urlsplit(url)
-    DATABASES = {
-        "default": {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": parts.path.lstrip("/") or "postgres",
-            "USER": unquote(parts.username or ""),
-            "PASSWORD": unquote(parts.password or ""),
-            "HOST": parts.hostname or "",
-            "PORT": parts.port or "",
-        }
-    }
+    DATABASES = {"default": postgresql(url)}

@@ -17,6 +17,7 @@ from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.intake import Intake
 from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.exceptions import LookUpUnavailable, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, Rejection, StreamPartition, StreamRun
 
@@ -352,10 +353,7 @@ class TestSomethingIsAway:
     def test_a_broker_that_comes_back_is_read_on(self, own_broker: ScriptedBroker, topic: str, group_id: str) -> None:
         publish(own_broker, topic, 3)
         control = Control()
-        thread = threading.Thread(
-            name="alertstream-test",
-            target=lambda: run_once(make(own_broker.bootstrap_servers, group_id, {topic: "one"}), control),
-        )
+        thread = StreamThread(make(own_broker.bootstrap_servers, group_id, {topic: "one"}), control)
         waiting_for = threading.Event()
         handlers.trouble.append(lambda alert: alert.offset == 2 and waiting_for.set())
         thread.start()

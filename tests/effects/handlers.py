@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -133,6 +136,16 @@ def durable(alert: Alert) -> None:
     calls.append(alert.offset)
     with transaction.atomic(durable=True):
         write(alert)
+
+
+def gated(alert: Alert) -> None:
+    """Writes, tells that it is at work by a file ``at-work``, and goes on when there is a file ``go-on``."""
+    folder = Path(os.environ["TEST_GATE"])
+    write(alert)
+    if alert.content.get("slow"):
+        (folder / "at-work").touch()
+        while not (folder / "go-on").exists():
+            time.sleep(0.01)
 
 
 def content(**values: Any) -> bytes:

@@ -1,0 +1,120 @@
+"""Runs ``manage.py`` commands of the test TOM as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Tom:
+    """A TOM with a database of its own, used only through processes."""
+
+    def __init__(self, folder: Path, database_url: str | None = None, settings: str = "tests.settings_core") -> None:
+        """
+        :param database_url: a PostgreSQL database; SQLite in the folder where there is none.
+        :param settings: with ``tests.settings`` it is a real TOM, which takes seconds to start.
+        """
+        self.folder = folder
+        self.streams: list[dict[str, Any]] = []
+        self.defaults: dict[str, Any] = {}
+        self._database_url = database_url
+        self._settings = settings
+
+    def environment(self) -> dict[str, str]:
+        """What the processes are started with."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TEST_DATABASE")}
+        environment |= {
+            "DJANGO_SETTINGS_MODULE": self._settings,
+            "PYTHONPATH": str(ROOT),
+            "EXAMPLE_TOM_RUN_DIR": str(self.folder),
+            "TEST_ALERT_STREAMS": json.dumps(self.streams),
+            "TEST_ALERT_STREAMS_DEFAULTS": json.dumps(self.defaults),
+            "TEST_GATE": str(self.folder),
+        }
+        if self._database_url:
+            environment["TEST_DATABASE_URL"] = self._database_url
+        return environment
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command; its output is one text."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "django", *arguments],
+            env=self.environment(),
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, *arguments: str, timeout_s: float = 100) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            env=self.environment(),
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def migrate(self) -> None:
+        """Make the tables."""
+        done = self.run("migrate", "--run-syncdb", "--verbosity", "0")
+        assert done.returncode == 0, done.stdout
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Look into the database, from outside of Django."""
+        if self._database_url:
+            import psycopg
+
+            with psycopg.connect(self._database_url) as connection:
+                return connection.execute(sql, parameters).fetchall()  # type: ignore[arg-type]
+        import sqlite3
+        from contextlib import closing
+
+        with closing(sqlite3.connect(self.folder / "tom.sqlite3", timeout=20)) as connection:
+            return connection.execute(sql.replace("%s", "?"), parameters).fetchall()
+
+    def effects(self) -> list[tuple[str, int, int]]:
+        """Topic, partition, offset of each effect."""
+        return self.query('SELECT topic, "partition", "offset" FROM effects_effect ORDER BY 1, 2, 3')  # type: ignore[return-value]
+
+
+@contextmanager
+def running(tom: Tom, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that is killed at the end if it still runs."""
+    process = tom.start(*arguments)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 40) -> Any:
+    """The first true value of a condition.
+
+    :raises AssertionError: it did not come true in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
+        time.sleep(0.02)
+    return value
+
+
+def output(process: subprocess.Popen[str], timeout_s: float = 40) -> str:
+    """Wait for the end of a process and return what it printed."""
+    return process.communicate(timeout=timeout_s)[0]

@@ -1,0 +1,37 @@
+"""A Django project that is no TOM: the core app alone, for tests of processes. It starts in a fraction of the time."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from tests.databases import postgresql
+
+RUN_DIR = Path(os.environ["EXAMPLE_TOM_RUN_DIR"])
+SECRET_KEY = "of the tests"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["tom_alertstreams", "tests.effects"]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+}
+ALERT_STREAMS = json.loads(os.environ.get("TEST_ALERT_STREAMS", "[]"))
+ALERT_STREAMS_DEFAULTS = json.loads(os.environ.get("TEST_ALERT_STREAMS_DEFAULTS", "{}"))
+if url := os.environ.get("TEST_DATABASE_URL"):
+    DATABASES = {"default": postgresql(url)}
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": RUN_DIR / "tom.sqlite3",
+            "OPTIONS": {
+                "timeout": 20,
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    }
