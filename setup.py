@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 KAFKA = "confluent-kafka>=2.14.2,<3"
 HOPSKOTCH = ["hop-client>=0.10,<1", "six"]  # hop's vendored bson imports six without declaring it
 GCN = ["gcn-kafka>=0.3.4,<1"]
-ANTARES = ["antares-client"]
+ANTARES = ["antares-client>=2"]
 FINK = ["fink-client>=8.8"]
 TOM = ["tomtoolkit>=3.1,<4", "django>=5.2,<6"]
 POSTGRES = ["psycopg[binary]>=3.2"]
@@ -22,7 +22,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["tom_alertstreams*", "alerce_stream*", "apf_bridge*"]),
     include_package_data=True,
-    package_data={"": ["py.typed", "templates/**/*.html"]},
+    package_data={"": ["py.typed", "templates/**/*.html", "schemas/*.avsc"]},
     install_requires=["django>=4.2,<6", KAFKA, "fastavro>=1.9", "defusedxml>=0.7.1"],
     extras_require={
         "hopskotch": HOPSKOTCH,
@@ -31,14 +31,17 @@ setup(
         "fink": FINK,
         "all-streams": [*HOPSKOTCH, *GCN, *ANTARES, *FINK],
         "tom": TOM,
-        "alerce": ["requests>=2.31", "stamina>=24"],
+        "alerce": ["requests>=2.31", "stamina>=25.2"],
         "postgres": POSTGRES,
         "metrics": ["prometheus-client>=0.20"],
         "dev": [
-            *TOM, *HOPSKOTCH, *GCN, *POSTGRES, "requests>=2.31", "stamina>=24", "rich>=13",
+            *TOM, *HOPSKOTCH, *GCN, *ANTARES, *POSTGRES, "requests>=2.31", "stamina>=25.2", "rich>=13",
             "pytest>=8.3", "pytest-django>=4.9", "pytest-timeout>=2.3", "pytest-randomly>=3.15", "pytest-xdist>=3.6",
-            "hypothesis>=6.100", "pymongo>=4.8", "ruff>=0.17,<0.18",
+            "hypothesis>=6.100", "ruff>=0.17,<0.18",
             "mypy>=2.4,<3", "django-stubs>=6.1,<7", "import-linter>=2.16", "types-requests", "types-defusedxml",
+            # Released handlers that must run unchanged. sqlalchemy 2.1 reads postgresql:// as psycopg 3, which the
+            # second of them does not install.
+            "tom-hermes==0.2.1", "tom-nonlocalizedevents==1.0.0", "sqlalchemy<2.1",
         ],
     },
     classifiers=[

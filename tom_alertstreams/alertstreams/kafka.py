@@ -47,6 +47,8 @@ class KafkaAlertStream(AlertStream):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not self.__dict__.get("group_id"):  # None out of an environment variable would hide the property below
+            self.__dict__.pop("group_id", None)
         if not self.topic_handlers:
             raise ConfigurationError("TOPIC_HANDLERS is empty.", hint="Name at least one topic and its handler.")
         config = getattr(self, "config", None)
@@ -60,9 +62,10 @@ class KafkaAlertStream(AlertStream):
         """Addresses and login as librdkafka settings."""
         return {"bootstrap.servers": self._option("bootstrap_servers")}
 
-    def username(self) -> str | None:
-        """The name this TOM logs in with; the first part of the group id where none is given."""
-        return None
+    @property
+    def group_prefix(self) -> str:
+        """What a group id begins with that is made for this stream: brokers that check it want the user name."""
+        return str(self._option("username") or "tom")
 
     def decode(self, alert: Alert) -> Any:
         """The content of an alert.
@@ -102,10 +105,8 @@ class KafkaAlertStream(AlertStream):
 
         Two TOMs with one login never share a group, and a restart goes on where it stopped.
         """
-        given = self._option("group_id") or self._config().get("group.id")
-        if given:
-            return str(given)
-        return f"{self.username() or 'tom'}-{Installation.current().id}"
+        given = self._config().get("group.id")
+        return str(given) if given else f"{self.group_prefix or 'tom'}-{Installation.current().id}"
 
     @property
     def start(self) -> Start:

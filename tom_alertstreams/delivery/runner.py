@@ -260,7 +260,7 @@ class Runner:
                 hint="A batch handler returns None, or one Outcome per alert in the order of the list.",
             )
         outcomes = iter(answer)
-        return [next(outcomes) if error is None else Outcome.failed(error) for error in opened]
+        return [next(outcomes) if error is None else outcome_of(error) for error in opened]
 
     # --- calling one alert -----------------------------------------------------------------------------------------
 
@@ -268,18 +268,20 @@ class Runner:
         """Decode outside the transaction: a broken alert is a failure, a registry that is away is not."""
         try:
             _ = alert.content
-        except (TransientError, RejectAlert, RetryLater):
+        except TransientError:
             raise
-        except Exception as error:  # noqa: BLE001
-            return error if isinstance(error, PermanentError) else DecodeError(f"{type(error).__name__}: {error}")
+        except (PermanentError, RejectAlert, RetryLater) as error:
+            return error
+        except Exception as error:  # noqa: BLE001  (a stream's decode may let through what its library met)
+            return DecodeError(f"{type(error).__name__}: {error}")
         return None
 
     def _ready_or_failed(self, binding: Binding, alert: Alert) -> Callable[[], Outcome]:
         try:
             return self._ready(binding, alert)
-        except PermanentError as error:
-            failed = Outcome.failed(error)
-            return lambda: failed
+        except (PermanentError, RejectAlert, RetryLater) as error:
+            outcome = outcome_of(error)
+            return lambda: outcome
 
     def _ready(self, binding: Binding, alert: Alert) -> Callable[[], Outcome]:
         """The call of the handler with its arguments made: decoding needs no transaction."""

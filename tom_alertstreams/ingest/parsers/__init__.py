@@ -66,7 +66,7 @@ def plain_content(alert: Alert) -> Any:
     """The content as dict, text or bytes, out of hop's models and out of a list of one record."""
     content = alert.content
     if hasattr(content, "ivorn") or (isinstance(content, Mapping) and "ivorn" in content):
-        return alert.raw  # hop's VOEvent, as a model or a dict: the XML says it better
+        return getattr(content, "_raw", alert.raw)  # hop's VOEvent, as a model or a dict: the XML says it better
     if hasattr(content, "header") and hasattr(content, "body"):
         return {"header": content.header, "body": content.body}
     if hasattr(content, "fields") and hasattr(content, "raw"):
