@@ -1,0 +1,1 @@
+"""ALeRCE's classifications in a TOM: the stream, and the handler that makes Targets of them."""

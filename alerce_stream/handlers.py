@@ -1,0 +1,134 @@
+"""The ready-made handler: classifications of known objects are stored, wanted ones become Targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from django.utils import timezone
+from tom_targets.models import BaseTarget, TargetName
+
+from tom_alertstreams.alerts import Alert, Outcome
+from tom_alertstreams.exceptions import PermanentError, RejectAlert
+from tom_alertstreams.handlers import batch_handler
+from tom_alertstreams.ingest.handlers import ingest_reports
+from tom_alertstreams.ingest.reports import RejectCode, TargetReport
+from tom_alertstreams.ingest.rules import verdict
+
+from .messages import parse
+from .options import AlerceOptions
+from .resolver import Position, chunked, on_sky, positions_of
+
+#: Classes that make no Target unless CLASSES names them, beside those of every survey.
+UNWANTED_CLASSES: Final = frozenset({"satellite"})
+#: An object that ALeRCE's API does not know is asked for again after so many seconds, then after twice as long, …
+FIRST_DELAY_S, LONGEST_DELAY_S = 600.0, 6 * 3600.0
+#: … and given up after so many.
+GIVE_UP_AFTER_S: Final = 48 * 3600.0
+
+
+@dataclass(frozen=True)
+class LookedUp:
+    """What is found out about a batch before its transaction."""
+
+    #: For each alert its report, or what became of it already.
+    items: Sequence[TargetReport | Outcome]
+    #: Where the objects are that the rules select: as their Targets say, else as ALeRCE's API says.
+    positions: dict[str, Position]
+    #: Those of them that a Target of this TOM is named after.
+    known: frozenset[str]
+
+
+def look_up(alerts: list[Alert], *, options: AlerceOptions) -> LookedUp:
+    """Read the messages and find the positions that new Targets will need, in bulk.
+
+    :raises LookUpUnavailable: ALeRCE's API does not answer.
+    """
+    items = [_read(alert) for alert in alerts]
+    wanted = {
+        item.object_id
+        for alert, item in zip(alerts, items, strict=True)
+        if isinstance(item, TargetReport) and not item.has_position and _refusal(alert, item, options) is None
+    }
+    known = _stored_positions(wanted)
+    positions = {name: position for name, position in known.items() if position is not None}
+    positions |= positions_of(sorted(wanted - set(known)), options.find_positions, options.address)
+    return LookedUp(items, positions, frozenset(known))
+
+
+@batch_handler(options=AlerceOptions, prepare=look_up)
+def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: AlerceOptions) -> list[Outcome]:
+    """Store what ALeRCE's classifiers say of known Targets, and make Targets of what the rules select.
+
+    ``asteroid``, ``bogus`` and ``satellite`` make none unless CLASSES names them; without rules nothing does.
+    """
+    refusals: dict[int, RejectCode | None] = {}
+    reports: list[Sequence[TargetReport] | Outcome] = []
+    for index, (alert, item) in enumerate(zip(alerts, found.items, strict=True)):
+        if isinstance(item, Outcome):
+            reports.append(item)
+            continue
+        refusals[index] = _refusal(alert, item, options)
+        # What the rules refuse gets no position, so that it can only find a Target that exists, and make none.
+        reports.append([item if refusals[index] else _placed(item, found.positions)])
+    outcomes = ingest_reports(reports, alerts, options)
+    return [
+        _outcome(alert, outcome, refusals.get(index), found, options)
+        for index, (alert, outcome) in enumerate(zip(alerts, outcomes, strict=True))
+    ]
+
+
+def _read(alert: Alert) -> TargetReport | Outcome:
+    try:
+        return parse(alert)
+    except RejectAlert as rejection:
+        return Outcome.rejected(rejection.code, rejection.object_id)
+    except PermanentError as error:
+        return Outcome.failed(error)
+
+
+def _refusal(alert: Alert, report: TargetReport, options: AlerceOptions) -> RejectCode | None:
+    """Why the rules make no Target of this report, its position left aside; None where they may."""
+    somewhere = report if report.has_position else replace(report, ra=0.0, dec=0.0)
+    refusal = verdict(somewhere, alert.content, options)
+    if refusal is None and not options.classes and report.classifications[0].class_name.lower() in UNWANTED_CLASSES:
+        return "class"
+    return refusal
+
+
+def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetReport:
+    position = None if report.has_position else positions.get(report.object_id)
+    return report if position is None else replace(report, ra=position.ra, dec=position.dec)
+
+
+def _outcome(
+    alert: Alert, outcome: Outcome, refusal: RejectCode | None, found: LookedUp, options: AlerceOptions
+) -> Outcome:
+    """Ingest says ``no_position`` before it looks at the rules: say what really stood in the way."""
+    if outcome.kind != "rejected" or outcome.code != "no_position":
+        return outcome
+    if refusal is not None:
+        return Outcome.rejected(refusal, outcome.object_id)
+    if outcome.object_id in found.known:
+        return outcome  # a Target without a fixed position, and FOLLOW_KNOWN is off: asking again would change nothing
+    return Outcome.retry(
+        _delay_s(alert), f"no position of {outcome.object_id} yet ({options.address})", give_up_after_s=GIVE_UP_AFTER_S
+    )
+
+
+def _delay_s(alert: Alert) -> float:
+    """A handler does not know how often an alert was tried; a delay as long as its age doubles all the same."""
+    age_s = 0.0 if alert.timestamp is None else (timezone.now() - alert.timestamp).total_seconds()
+    return min(max(age_s, FIRST_DELAY_S), LONGEST_DELAY_S)
+
+
+def _stored_positions(names: Iterable[str]) -> dict[str, Position | None]:
+    """The names that a Target of this TOM goes by, and where it is; None for one without a fixed position."""
+    known: dict[str, Position | None] = {}
+    for chunk in chunked(sorted(names)):
+        aliases = TargetName.objects.filter(name__in=chunk).values_list("name", "target__ra", "target__dec")
+        targets = BaseTarget.objects.filter(name__in=chunk).values_list("name", "ra", "dec")
+        for rows in (aliases, targets):  # a Target's own name counts more than another's alias
+            known.update({name: on_sky(ra, dec) for name, ra, dec in rows})
+    return known

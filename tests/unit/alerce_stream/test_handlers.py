@@ -1,0 +1,171 @@
+"""Classifications of known Targets are stored; rules decide what becomes a Target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import stamina
+from django.utils import timezone
+from tom_targets.models import Target, TargetName
+
+from alerce_stream.handlers import GIVE_UP_AFTER_S, ingest_classifications, look_up
+from alerce_stream.options import AlerceOptions
+from alerce_stream.resolver import Position
+from alerce_stream.testing import StubApi
+from tests.unit.alerce_stream.samples import FEATURES, LIGHT_CURVE, STAMP, of
+from tom_alertstreams.alerts import Alert, Outcome
+from tom_alertstreams.exceptions import LookUpUnavailable
+from tom_alertstreams.ingest.models import Classification, TargetAlert
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+NAME = "ZTF26aaaaaaa"
+
+
+@pytest.fixture
+def api() -> Iterator[StubApi]:
+    with stamina.set_testing(True), StubApi({NAME: Position(150.0, 20.0)}) as running:
+        yield running
+
+
+def stamp(name: str = NAME, candid: int = 1, **probabilities: float) -> Alert:
+    return of({"objectId": name, "candid": candid, "probabilities": probabilities or STAMP}, offset=candid)
+
+
+def handle(alerts: list[Alert], api: StubApi, **options: Any) -> list[Outcome]:
+    chosen = AlerceOptions(api_url=api.url, **options)
+    return ingest_classifications(alerts, look_up(alerts, options=chosen), options=chosen)
+
+
+def kinds(outcomes: list[Outcome]) -> list[tuple[str, str]]:
+    return [(outcome.kind, outcome.code) for outcome in outcomes]
+
+
+def test_a_selected_object_becomes_a_target_where_the_api_says(api: StubApi) -> None:
+    curve = of({"oid": NAME, "features": FEATURES, "lc_classification": LIGHT_CURVE}, "lc_classifier_20261101")
+    assert kinds(handle([curve], api, classes=["SNIa"], min_probability=0.7)) == [("done", "")]
+    target = Target.objects.get()
+    assert (target.name, target.ra, target.dec) == (NAME, 150.0, 20.0)
+    best = Classification.objects.get(class_name="SNIa")
+    assert (best.target_id, best.classifier, best.probability, best.ranking) == (target.pk, "lc_classifier", 0.75, 1)
+    assert (
+        Classification.objects.filter(**{"features__W1-W2__lt": 0.3}, features__has_key="Power_rate_1/2").get() == best
+    )
+    assert TargetAlert.objects.get().summary == "lc_classifier: SNIa 0.75"
+
+
+def test_redelivery_adds_no_row(api: StubApi) -> None:
+    for alert in (stamp(), stamp(), stamp()):
+        assert kinds(handle([alert, alert.fresh()], api, classes=["SN"])) == [("done", ""), ("done", "")]
+    assert (Target.objects.count(), TargetAlert.objects.count(), Classification.objects.count()) == (1, 1, 5)
+
+
+def test_a_packet_of_the_survey_with_the_same_id_does_not_hide_the_classification(api: StubApi) -> None:
+    target = Target.objects.create(name=NAME, type="SIDEREAL", ra=150.0, dec=20.0)
+    TargetAlert.objects.create(
+        stream="ztf", topic="ztf", partition=0, offset=0, alert_id="1", object_id=NAME, target=target
+    )
+    handle([stamp(candid=1)], api)
+    assert Classification.objects.count() == 5
+
+
+def test_without_rules_known_targets_are_updated_and_nothing_is_created_or_asked(api: StubApi) -> None:
+    target = Target.objects.create(name="SN 2026abc", type="SIDEREAL", ra=10.0, dec=20.0)
+    TargetName.objects.create(target=target, name=NAME)
+    outcomes = handle([stamp(), stamp("ZTF26bbbbbbb", candid=2)], api)
+    assert kinds(outcomes) == [("done", ""), ("rejected", "no_rule")]
+    assert outcomes[1].object_id == "ZTF26bbbbbbb"
+    assert Target.objects.get() == target
+    assert set(Classification.objects.values_list("target", flat=True)) == {target.pk}
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("name", ["asteroid", "bogus", "satellite"])
+def test_unwanted_classes_create_only_where_they_are_named(api: StubApi, name: str) -> None:
+    alert = stamp(**{name: 0.9, "SN": 0.1})
+    assert kinds(handle([alert], api, min_probability=0.5)) == [("rejected", "class")]
+    assert api.requests == []
+    assert kinds(handle([alert], api, classes=[name])) == [("done", "")]
+    assert Target.objects.count() == 1
+
+
+def test_rules_that_need_no_position_come_before_the_look_up(api: StubApi) -> None:
+    alerts = [
+        stamp("ZTF26lowprob", 1, SN=0.6, AGN=0.4),
+        stamp("ZTF26agn0000", 2, SN=0.1, AGN=0.9),
+        stamp(NAME, 3, SN=0.95, AGN=0.05),
+    ]
+    outcomes = handle(alerts, api, classes=["SN"], min_probability=0.9)
+    assert kinds(outcomes) == [("rejected", "probability"), ("rejected", "class"), ("done", "")]
+    assert api.requests == [[NAME]]
+    rules = [{"field": "probabilities.AGN", "op": "<", "value": 0.2}]
+    assert kinds(handle(alerts[1:2], api, filters=rules)) == [("rejected", "filter")]
+
+
+def test_an_object_refused_later_in_the_batch_still_updates_the_new_target(api: StubApi) -> None:
+    alerts = [stamp(NAME, 1), stamp(NAME, 2, SN=0.2, satellite=0.8)]
+    assert kinds(handle(alerts, api, classes=["SN"])) == [("done", ""), ("done", "")]
+    assert TargetAlert.objects.count() == 2
+    assert kinds(handle([stamp("ZTF26bbbbbbb", 3, SN=0.2, AGN=0.8)], api, classes=["SN"])) == [("rejected", "class")]
+
+
+def test_a_known_target_needs_no_look_up_and_goes_on_the_list_that_rules_ask_for(api: StubApi) -> None:
+    target = Target.objects.create(name=NAME, type="SIDEREAL", ra=10.0, dec=20.0)
+    outcomes = handle([stamp()], api, classes=["SN"], follow_known=False, target_list="Supernovae")
+    assert kinds(outcomes) == [("done", "")]
+    assert api.requests == []
+    assert [group.name for group in target.targetlist_set.all()] == ["Supernovae"]
+
+
+def test_a_moving_target_is_not_waited_for(api: StubApi) -> None:
+    Target.objects.create(name=NAME, type="NON_SIDEREAL", scheme="MPC_MINOR_PLANET")
+    assert kinds(handle([stamp()], api, classes=["SN"])) == [("done", "")]
+    assert kinds(handle([stamp(candid=2)], api, classes=["SN"], follow_known=False)) == [("rejected", "no_position")]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "delay_s"), [(None, 600), (0, 600), (1200, 1200), (10_000, 10_000), (90_000, 21_600)]
+)
+def test_an_object_that_the_api_does_not_know_waits_longer_and_longer(
+    api: StubApi, age_s: float | None, delay_s: float
+) -> None:
+    sent = None if age_s is None else timezone.now() - timedelta(seconds=age_s)
+    alert = of({"objectId": "ZTF26zzzzzzz", "candid": 1, "probabilities": STAMP}, sent=sent)
+    outcome = handle([alert], api, classes=["SN"])[0]
+    assert outcome.kind == "retry"
+    assert outcome.delay_s == pytest.approx(delay_s, rel=0.05)
+    assert outcome.give_up_after_s == GIVE_UP_AFTER_S == 48 * 3600
+    assert "ZTF26zzzzzzz" in outcome.code
+    assert not TargetAlert.objects.exists()
+
+
+def test_an_api_that_is_down_spends_no_attempt(api: StubApi) -> None:
+    api.fail(503)
+    with pytest.raises(LookUpUnavailable):
+        handle([stamp()], api, classes=["SN"])
+    # Nobody is asked about known Targets, so they are updated meanwhile.
+    Target.objects.create(name=NAME, type="SIDEREAL", ra=10.0, dec=20.0)
+    assert kinds(handle([stamp()], api, classes=["SN"])) == [("done", "")]
+
+
+def test_a_bad_message_fails_alone(api: StubApi) -> None:
+    alerts = [
+        of({"oid": NAME, "probabilities": {"SN": 7}}), stamp(candid=2), of({"oid": NAME, "error": "no features"}),
+        stamp("x" * 101, candid=3), of({"oid": NAME, "probabilities": {}}),
+    ]  # fmt: skip
+    outcomes = handle(alerts, api, classes=["SN"])
+    expected = [("failed", ""), ("done", ""), ("rejected", "unsupported"), ("failed", ""), ("rejected", "probability")]
+    assert kinds(outcomes) == expected
+    assert "between 0 and 1" in str(outcomes[0].error)
+
+
+def test_rubin_objects_need_no_look_up(api: StubApi) -> None:
+    content = {
+        "diaObjectId": 313853499177140359, "ssObjectId": 0, "diaSourceId": 5, "ra": 40.0, "dec": -30.0,
+        "midpointMjdTai": 61000.5, "probabilities": {"SN": 0.9, "VS": 0.1},
+    }  # fmt: skip
+    assert kinds(handle([of(content, "rubin_stamp_classifier")], api, classes=["SN"])) == [("done", "")]
+    assert Target.objects.get().name == "313853499177140359"
+    assert api.requests == []
