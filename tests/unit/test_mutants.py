@@ -1,0 +1,119 @@
+"""The judge of the mutants: what counts as caught, and what does not."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.run import CAUGHT, ERROR, SURVIVED, Mutant, apply, run_test, verdict
+
+CODE = "def double(n):\n    return 2 * n\n"
+PATCH = """\
+# promise: doubling doubles
+# test: test_code.py::test_double
+
+diff --git a/code_under_test.py b/code_under_test.py
+--- a/code_under_test.py
++++ b/code_under_test.py
+@@ -1,2 +1,2 @@
+ def double(n):
+-    return 2 * n
++    return {new}
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    (folder / "code_under_test.py").write_text(CODE)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:django\n")
+    return folder
+
+
+def _test(tree: Path, body: str) -> str:
+    (tree / "test_code.py").write_text(textwrap.dedent(body))
+    return "test_code.py::test_double"
+
+
+def _patch(tree: Path, new: str) -> Path:
+    path = tree.parent / "doubling.patch"
+    path.write_text(PATCH.format(new=new))
+    return path
+
+
+DOUBLE = """
+    from code_under_test import double
+
+    def test_double():
+        assert double(3) == 6
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        pytest.param("3 * n", CAUGHT, id="wrong answer"),
+        pytest.param("n + n", SURVIVED, id="same answer"),
+        pytest.param("twice * n", ERROR, id="a name that is not there is a broken patch"),
+        pytest.param("2 *", ERROR, id="no Python"),
+    ],
+)
+def test_verdict(tree: Path, new: str, expected: str) -> None:
+    test = _test(tree, DOUBLE)
+    assert apply(_patch(tree, new), tree) == ""
+    assert verdict(run_test(test, tree, {})) == expected
+
+
+def test_skipped_test_proves_nothing(tree: Path) -> None:
+    test = _test(tree, "import pytest\n\ndef test_double():\n    pytest.skip('no server')\n")
+    outcome = run_test(test, tree, {})
+    assert (outcome.verdict, outcome.detail) == ("broken", "skipped: no server")
+
+
+def test_missing_test_proves_nothing(tree: Path) -> None:
+    _test(tree, DOUBLE)
+    assert verdict(run_test("test_code.py::test_gone", tree, {})) == ERROR
+
+
+def test_broken_fixture_proves_nothing(tree: Path) -> None:
+    test = _test(tree, "def test_double(no_such_fixture):\n    pass\n")
+    assert verdict(run_test(test, tree, {})) == ERROR
+
+
+def test_something_left_behind_counts(tree: Path) -> None:
+    test = _test(
+        tree,
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def nothing_left():
+            yield
+            assert False, "still running"
+
+        def test_double():
+            pass
+        """,
+    )
+    assert verdict(run_test(test, tree, {})) == CAUGHT
+
+
+def test_patch_that_does_not_apply_is_told(tree: Path) -> None:
+    (tree / "code_under_test.py").write_text("def double(n):\n    return n << 1\n")
+    assert "patch does not apply" in apply(_patch(tree, "3 * n"), tree)
+
+
+def test_header(tree: Path) -> None:
+    mutant = Mutant.load(_patch(tree, "3 * n"))
+    assert (mutant.promise, mutant.test) == ("doubling doubles", "test_code.py::test_double")
+
+
+@pytest.mark.parametrize("header", ["", "# promise: p\n", "# test: a.py::t\n", "# promise: p\n# test: a.py\n"])
+def test_incomplete_header_is_refused(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "bad.patch"
+    path.write_text(f"{header}\ndiff --git a/a b/a\n")
+    with pytest.raises(ValueError, match=r"bad\.patch"):
+        Mutant.load(path)
