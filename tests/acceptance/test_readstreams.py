@@ -91,8 +91,14 @@ class TestStopping:
         assert tom.effects() == []
 
     def test_max_runtime(self, tom: Tom, stream: ScriptedBroker) -> None:
-        done = tom.run("readstreams", "--max-runtime", "1")
+        done = tom.run("readstreams", "--max-runtime", "2")
         assert done.returncode == 0, done.stdout
+
+    def test_max_runtime_and_a_broker_that_never_answered(self, tom: Tom) -> None:
+        tom.streams = [entry("127.0.0.1:1", "group", {"t": "one"})]
+        done = tom.run("readstreams", "--max-runtime", "1")
+        assert done.returncode == 1, done.stdout
+        assert "waiting for the broker" in done.stdout
 
     def test_max_alerts(self, tom: Tom, stream: ScriptedBroker, topic: str) -> None:
         for number in range(9):

@@ -239,6 +239,7 @@ class TestBadAlerts:
         handlers.trouble.append(spoil)
         run_once(make(broker.bootstrap_servers, group_id, {topic: "each"}))
         assert Effect.objects.get(topic=topic, offset=3).note == "{'n': 3}"
+        assert counts() == {"done": 5}
         assert effects(topic) == [0, 1, 2, 3, 4]
 
     def test_on_error_reject_counts_instead_of_keeping(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:

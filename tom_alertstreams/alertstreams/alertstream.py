@@ -36,6 +36,9 @@ class AlertStream(abc.ABC):
     required_keys: Sequence[str] = ()
     allowed_keys: Sequence[str] = ()
 
+    #: Whether ``listen`` ends soon after ``control.stopping`` is set; one of 1.x is left behind when the process ends.
+    stops_when_asked: bool = False
+
     topic_handlers: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -38,6 +38,7 @@ class KafkaAlertStream(AlertStream):
         "BOOTSTRAP_SERVERS", "GROUP_ID", "TOPIC_HANDLERS", "CONFIG", "DECODER", "SCHEMA", "START_POSITION",
     ]  # fmt: skip
 
+    stops_when_asked = True
     #: Where a key begins that is used for the first time, unless settings say otherwise.
     default_start: ClassVar[Start] = "earliest"
     #: How many positional arguments a 1.x handler gets; None where this stream has no 1.x shape.

@@ -79,6 +79,11 @@ class Ledger:
         for (_, outcome, _), n in self._pending.items():
             self.tally[_COLUMN[outcome]] += n
 
+    def forget_rejections(self, older_than_days: int) -> None:
+        """Delete rejections of this stream that are older; their counts stay."""
+        before = timezone.now() - timedelta(days=older_than_days)
+        Rejection.objects.filter(stream=self.stream, time__lt=before).delete()
+
     def _count(self, counts: Counter[tuple[str, str, str]]) -> None:
         hour = timezone.now().replace(minute=0, second=0, microsecond=0)
         # In a fixed order: two processes that count the same topics must not wait for one another.

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 #: Longest blocking poll, so that a request to stop is heard.
 _POLL_S = 0.5
+_FORGET_EVERY_S = 3600.0
 _MIRROR_EVERY_S, _WAITING_EVERY_S, _LAG_EVERY_S, _PROBE_EVERY_S, _TOPICS_EVERY_S = 1.0, 1.0, 10.0, 5.0, 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 #: How long SQLite's lock is left free after a long transaction: it grants its lock unfairly, and back-to-back
@@ -93,7 +94,7 @@ class DeliveryLoop:
         self._installation = installation
         offsets = Offsets(cluster, source.group_id)
         began = self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, source.start))
-        ledger = Ledger(source.settings.label, cluster, source.group_id, self.status.tally)
+        self._ledger = ledger = Ledger(source.settings.label, cluster, source.group_id, self.status.tally)
         self._waiting = WaitingAlerts(source, cluster, lease_s=2 * self._settings.handler_timeout_s)
         self._runner = Runner(source, offsets, ledger, self._preparer, self.control.stopping.is_set)
         self._second_tries = Runner(source, self._waiting, ledger, self._preparer, self.control.stopping.is_set)
@@ -139,6 +140,8 @@ class DeliveryLoop:
             self._try_waiting()
             if self._is_due("mirror", _MIRROR_EVERY_S):
                 self._intake.mirror(self._installation)
+            if self._is_due("rejections", _FORGET_EVERY_S):
+                self._ledger.forget_rejections(self._settings.rejections_days)
             if self._is_due("lag", _LAG_EVERY_S):
                 self.status.lag = self._intake.lag()
         except PartitionLost as lost:

@@ -34,6 +34,10 @@ class Stream(Protocol):
     """What the supervisor needs of a stream."""
 
     @property
+    def stops_when_asked(self) -> bool:
+        """Whether it ends soon after ``control.stopping`` is set. A 1.x ``listen()`` knows nothing of it."""
+
+    @property
     def settings(self) -> StreamSettings:
         """Its label, for names and log lines."""
 
@@ -75,6 +79,15 @@ class StreamThread(threading.Thread):
         finally:
             connections.close_all()
 
+    def could_run(self, out_of_time: bool) -> bool:
+        """Whether this stream did what it was started for.
+
+        :param out_of_time: it was stopped because its time was over; then a broker that never let it in is a failure.
+        """
+        if not self.stream.stops_when_asked:
+            return self.succeeded or self.is_alive()
+        return self.status.connected if out_of_time else self.succeeded
+
     def _report(self, error: Exception) -> None:
         self.status.say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
         logger.error("%s is down: %s", self.status.label, self.status.reason, extra=describe(error))
@@ -110,7 +123,7 @@ class Supervisor:
                 now = time.monotonic()
                 if self._max_runtime_s is not None and now - began >= self._max_runtime_s:
                     logger.info("the time given by --max-runtime is over")
-                    break
+                    return self._stop(out_of_time=True)
                 if now - reported >= _REPORT_S:
                     reported = now
                     self.report()
@@ -127,20 +140,21 @@ class Supervisor:
                 extra={"stream": status.label},
             )  # fmt: skip
 
-    def _stop(self) -> int:
+    def _stop(self, *, out_of_time: bool = False) -> int:
         """Let every stream finish the alert in hand."""
         self.control.stopping.set()
         deadline = time.monotonic() + self._shutdown_s
-        for thread in self.threads:
+        stopping = [thread for thread in self.threads if thread.stream.stops_when_asked]
+        for thread in stopping:
             thread.join(max(0.0, deadline - time.monotonic()))
         self.report()
-        if late := [thread.status.label for thread in self.threads if thread.is_alive()]:
+        if late := [thread.status.label for thread in stopping if thread.is_alive()]:
             logger.error(
                 "%s did not stop within %.0f s (SHUTDOWN_S): what it was doing is rolled back and comes again",
                 ", ".join(late), self._shutdown_s,
             )  # fmt: skip
             return 1
-        return 0 if any(thread.succeeded for thread in self.threads) else 1
+        return 0 if any(thread.could_run(out_of_time) for thread in self.threads) else 1
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -1,0 +1,57 @@
+"""System checks: warnings, all at once, without touching a handler or a stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.test import override_settings
+
+from tests.streams import entry
+from tom_alertstreams.alertstreams import kafka
+
+INGEST = "tom_alertstreams.ingest.handlers.ingest_targets"
+
+
+def found() -> dict[str, str]:
+    return {str(message.id): f"{message.msg} {message.hint or ''}" for message in run_checks(tags=["alertstreams"])}
+
+
+def test_sound_settings_say_nothing() -> None:
+    with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": "one"})]):
+        assert found() == {}
+
+
+@override_settings()
+def test_no_streams() -> None:
+    from django.conf import settings
+
+    del settings.ALERT_STREAMS
+    assert list(found()) == ["tom_alertstreams.W001"]
+
+
+def test_everything_at_once_and_only_warnings() -> None:
+    streams: list[Any] = [
+        {"NAME": "no.such.Class", "LABEL": "a"},
+        {"NAME": entry("b", "g", {})["NAME"], "LABEL": "b", "OPTIONS": {}},
+        {"NAME": "x.Y", "LABEL": "c", "SETTINGS": {}},
+        {"NAME": "no.such.Class", "ACTIVE": False},
+        entry("b:1", "g", {"t": {"HANDLER": INGEST, "OPTIONS": {"MIN_RBB": 1}}, "u": INGEST}, label="d"),
+    ]
+    with override_settings(ALERT_STREAMS=streams):
+        assert set(found()) == {f"tom_alertstreams.W0{number}" for number in ("03", "04", "20", "21")}
+        call_command("check", "--tag", "alertstreams")  # warnings do not fail it
+
+
+def test_no_handler_is_imported_and_no_stream_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka.KafkaAlertStream, "__init__", lambda *a, **k: pytest.fail("made a stream"))
+    with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": "no.such.handler"})]):
+        assert found() == {}
+
+
+def test_targets_that_nobody_would_see() -> None:
+    rules = {"HANDLER": INGEST, "OPTIONS": {"MIN_RB": 0.6}}
+    with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": rules})], TARGET_DEFAULT_PERMISSION="PRIVATE"):
+        assert "only superusers" in found()["tom_alertstreams.W021"]
