@@ -90,7 +90,17 @@ def apply(patch: Path, tree: Path) -> str:
 def run_test(test: str, tree: Path, environment: Mapping[str, str]) -> Outcome:
     """Run one test in a copy of the tree, with the code of the copy."""
     report = tree / ".report.xml"
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", "--color=no"]
+    pytest = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--no-migrations",
+        "-p",
+        "no:cacheprovider",
+        f"--junit-xml={report}",
+        "--color=no",
+    ]
     run_dir = tree / ".run"
     run_dir.mkdir(exist_ok=True)
     settings = {
