@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -17,7 +17,7 @@ from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import AuthenticationFailed
 
 from .broker_errors import REFUSALS, ErrorMemory, describe_refusal
-from .offsets import BROKER_TIMEOUT_S, Offsets, Partition, mirror, place
+from .offsets import BROKER_TIMEOUT_S, Offsets, Partition, place
 from .source import AlertSource, Binding
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class Intake:
         self._arrived: set[Partition] = set()
         #: Where the broker's log begins, for partitions whose stored offset is not in it any more.
         self._lowest: dict[Partition, int] = {}
+        #: What Kafka was last told, so that an idle stream sends it nothing.
+        self._mirrored: dict[Partition, int] = {}
         self._paused = False
         self.consumer = Consumer(self._config(), logger=_client_log)
 
@@ -229,10 +231,16 @@ class Intake:
 
     def mirror(self, metadata: str, *, wait: bool = False) -> None:
         """Tell Kafka how far the database has come. A failure costs nothing: the database's offset is the one that counts."""
-        positions: Sequence[TopicPartition] = mirror(self.offsets, self.assigned, metadata)
-        if not positions:
+        positions = [
+            TopicPartition(topic, number, self.offsets.next_offset((topic, number)), metadata)
+            for topic, number in sorted(self.assigned)
+        ]
+        changed = [tp for tp in positions if wait or self._mirrored.get((tp.topic, tp.partition)) != tp.offset]
+        if not changed:
             return
         try:
-            self.consumer.commit(offsets=list(positions), asynchronous=not wait)
+            self.consumer.commit(offsets=changed, asynchronous=not wait)
         except KafkaException as error:
             logger.debug("%s: offsets not mirrored: %s", self.source.settings.label, error)
+        else:
+            self._mirrored.update({(tp.topic, tp.partition): tp.offset for tp in changed})

@@ -59,9 +59,6 @@ class Offsets:
             "WHERE id = %s AND next_offset = %s"
         )
 
-    def __contains__(self, partition: Partition) -> bool:
-        return partition in self._positions
-
     def next_offset(self, partition: Partition) -> int:
         """The offset of the next alert to handle, as this process last saw it."""
         return self._positions[partition].next_offset
@@ -194,12 +191,3 @@ def find_offsets(consumer: Consumer, partitions: Sequence[Partition], start: Sta
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=BROKER_TIMEOUT_S)
             found[topic, number] = low if start == "earliest" else high
     return found
-
-
-def mirror(offsets: Offsets, partitions: Iterable[Partition], metadata: str = "") -> list[TopicPartition]:
-    """The positions to commit to Kafka, where other tools read the lag of this group."""
-    return [
-        TopicPartition(topic, number, offsets.next_offset((topic, number)), metadata)
-        for topic, number in sorted(partitions)
-        if (topic, number) in offsets
-    ]
