@@ -6,12 +6,11 @@ import base64
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import db
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tom_alertstreams.alerts import Alert, Outcome
@@ -43,6 +42,12 @@ class Ledger:
         self.tally = tally
         self._pending: Counter[tuple[str, str, str]] = Counter()
         self._received = 0
+        self._hour: datetime | None = None
+        #: Topic, kind and code → row of OutcomeCount in this hour; rows of a transaction count only when it is committed.
+        self._count_rows: dict[tuple[str, str, str], int] = {}
+        self._new_rows: dict[tuple[str, str, str], int] = {}
+        table, quote = OutcomeCount._meta.db_table, connection.ops.quote_name
+        self._add_sql = f"UPDATE {quote(table)} SET n = n + %s WHERE id = %s"  # noqa: S608
 
     def record(
         self,
@@ -55,6 +60,7 @@ class Ledger:
 
         :param previous: for each alert the row it has waited in, or None.
         """
+        self._new_rows = {}
         counts: Counter[tuple[str, str, str]] = Counter()
         rejected: list[tuple[Alert, Outcome]] = []
         settled: list[int] = []
@@ -75,6 +81,7 @@ class Ledger:
 
     def committed(self) -> None:
         """The transaction of the last :meth:`record` is committed."""
+        self._count_rows |= self._new_rows
         self.tally["received"] += self._received
         for (_, outcome, _), n in self._pending.items():
             self.tally[_COLUMN[outcome]] += n
@@ -86,18 +93,31 @@ class Ledger:
 
     def _count(self, counts: Counter[tuple[str, str, str]]) -> None:
         hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+        if hour != self._hour:
+            self._hour, self._count_rows = hour, {}
         # In a fixed order: two processes that count the same topics must not wait for one another.
-        for (topic, outcome, code), n in sorted(counts.items()):
-            names = {
-                "stream": self.stream,
-                "topic": topic,
-                "hour": hour,
-                "outcome": _COLUMN[outcome],
-                "code": code[:32],
-            }
-            if not OutcomeCount.objects.filter(**names).update(n=F("n") + n):
-                OutcomeCount.objects.bulk_create([OutcomeCount(**names)], ignore_conflicts=True)
-                OutcomeCount.objects.filter(**names).update(n=F("n") + n)
+        for key, n in sorted(counts.items()):
+            if not (key in self._count_rows and self._add(self._count_rows[key], n)):
+                self._add(self._count_row(*key), n)
+
+    def _add(self, row: int, n: int) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(self._add_sql, [n, row])
+            return bool(cursor.rowcount == 1)
+
+    def _count_row(self, topic: str, outcome: str, code: str) -> int:
+        """The row of this hour, made if need be; its number is kept, for looking it up costs more than counting."""
+        names = {
+            "stream": self.stream,
+            "topic": topic,
+            "hour": self._hour,
+            "outcome": _COLUMN[outcome],
+            "code": code[:32],
+        }
+        OutcomeCount.objects.bulk_create([OutcomeCount(**names)], ignore_conflicts=True)
+        row = OutcomeCount.objects.values_list("pk", flat=True).get(**names)
+        self._new_rows[topic, outcome, code] = row
+        return row
 
     def _reject(self, binding: Binding | None, rejected: Sequence[tuple[Alert, Outcome]]) -> None:
         if not rejected or binding is None or not binding.topic.delivery.rejections_days:
