@@ -8,6 +8,7 @@ KAFKA = "confluent-kafka>=2.14.2,<3"
 HOPSKOTCH = ["hop-client>=0.10,<1", "six"]  # hop's vendored bson imports six without declaring it
 GCN = ["gcn-kafka>=0.3.4,<1"]
 ANTARES = ["antares-client>=2"]
+ALERCE = ["requests>=2.31", "stamina>=25.2"]
 FINK = ["fink-client>=8.8"]
 TOM = ["tomtoolkit>=3.1,<4", "django>=5.2,<6"]
 POSTGRES = ["psycopg[binary]>=3.2"]
@@ -20,7 +21,7 @@ setup(
     long_description_content_type="text/markdown",
     license="GPL-3.0-only",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["tom_alertstreams*", "alerce_stream*", "apf_bridge*"]),
+    packages=find_packages(include=["tom_alertstreams*", "alerce_stream*"]),
     include_package_data=True,
     package_data={"": ["py.typed", "templates/**/*.html", "schemas/*.avsc"]},
     install_requires=["django>=4.2,<6", KAFKA, "fastavro>=1.9", "defusedxml>=0.7.1"],
@@ -29,16 +30,16 @@ setup(
         "gcn": GCN,
         "antares": ANTARES,
         "fink": FINK,
-        "all-streams": [*HOPSKOTCH, *GCN, *ANTARES, *FINK],
+        "all-streams": [*HOPSKOTCH, *GCN, *ANTARES, *FINK, *ALERCE],
         "tom": TOM,
-        "alerce": ["requests>=2.31", "stamina>=25.2"],
+        "alerce": ALERCE,
         "postgres": POSTGRES,
         "metrics": ["prometheus-client>=0.20"],
         "dev": [
-            *TOM, *HOPSKOTCH, *GCN, *ANTARES, *POSTGRES, "requests>=2.31", "stamina>=25.2", "rich>=13",
+            *TOM, *HOPSKOTCH, *GCN, *ANTARES, *POSTGRES, *ALERCE, "rich>=13",
             "pytest>=8.3", "pytest-django>=4.9", "pytest-timeout>=2.3", "pytest-randomly>=3.15", "pytest-xdist>=3.6",
             "hypothesis>=6.100", "ruff>=0.17,<0.18",
-            "mypy>=2.4,<3", "django-stubs>=6.1,<7", "import-linter>=2.16", "types-requests", "types-defusedxml",
+            "mypy>=2.4,<3", "django-stubs>=6.0,<7", "import-linter>=2.5", "types-requests", "types-defusedxml",
             # Released handlers that must run unchanged. sqlalchemy 2.1 reads postgresql:// as psycopg 3, which the
             # second of them does not install.
             "tom-hermes==0.2.1", "tom-nonlocalizedevents==1.0.0", "sqlalchemy<2.1",

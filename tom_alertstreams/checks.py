@@ -43,6 +43,13 @@ def _check_class(stream: StreamSettings) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding("W004", error.message, error.hint or "", stream.label)
         return
+    if (allowed := set(getattr(found, "allowed_keys", ()))) and (unknown := sorted(set(stream.options) - allowed)):
+        yield Finding(
+            "W005",
+            f"its OPTIONS have {', '.join(unknown)}, which {found.__name__} does not know and ignores.",
+            f"It knows {', '.join(sorted(allowed))}.",
+            stream.label,
+        )
     if missing := sorted(set(getattr(found, "required_keys", ())) - set(stream.options)):
         yield Finding(
             "W004", f"its OPTIONS lack {', '.join(missing)}.", "Check your ALERT_STREAMS setting.", stream.label

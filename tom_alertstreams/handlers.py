@@ -68,7 +68,8 @@ def alert_handler(function: Any = None, /, *, options: type[Any] | None = None) 
 
     Alerts are handled in groups, one transaction a group; when one fails the group is rolled back and run again
     alert by alert. So the function may run more than once for an alert, but what it writes to the database counts
-    once. Effects outside the database belong in ``transaction.on_commit`` or a task.
+    once. Effects outside the database belong in ``transaction.on_commit`` or a task. It may return an
+    :class:`~tom_alertstreams.alerts.Outcome`; None is done.
 
     :param options: a frozen dataclass; built from the topic's OPTIONS at start and passed as keyword ``options``.
     """

@@ -45,6 +45,11 @@ def test_everything_at_once_and_only_warnings() -> None:
         call_command("check", "--tag", "alertstreams")  # warnings do not fail it
 
 
+def test_misspelt_options() -> None:
+    with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": "one"}, DECODR="auto")]):
+        assert "DECODR" in found()["tom_alertstreams.W005"]
+
+
 def test_no_handler_is_imported_and_no_stream_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka.KafkaAlertStream, "__init__", lambda *a, **k: pytest.fail("made a stream"))
     with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": "no.such.handler"})]):

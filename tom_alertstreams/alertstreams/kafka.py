@@ -95,10 +95,17 @@ class KafkaAlertStream(AlertStream):
 
     @cached_property
     def bindings(self) -> Mapping[str, Binding]:
-        return {
+        bindings = {
             topic.key: Binding(topic, resolve(topic.handler, topic.options, self.v1_arguments))
             for topic in self.settings.topics
         }
+        for key, binding in bindings.items():
+            if binding.handler.marked and not binding.topic.atomic:
+                raise ConfigurationError(
+                    f'TOPIC_HANDLERS[{key!r}]: "ATOMIC": False is for handlers without a mark.',
+                    hint="Remove it: a marked handler always runs inside the transaction of its group.",
+                )
+        return bindings
 
     @cached_property
     def group_id(self) -> str:

@@ -93,7 +93,8 @@ class DeliveryLoop:
             return False
         self._installation = installation
         offsets = Offsets(cluster, source.group_id)
-        began = self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, source.start))
+        starts = {topic.key: topic.delivery.start or source.start for topic in source.settings.topics}
+        began = self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, starts))
         self._ledger = ledger = Ledger(source.settings.label, cluster, source.group_id, self.status.tally)
         self._waiting = WaitingAlerts(source, cluster, lease_s=2 * self._settings.handler_timeout_s)
         self._runner = Runner(source, offsets, ledger, self._preparer, self.control.stopping.is_set)
@@ -141,7 +142,9 @@ class DeliveryLoop:
             if self._is_due("mirror", _MIRROR_EVERY_S):
                 self._intake.mirror(self._installation)
             if self._is_due("rejections", _FORGET_EVERY_S):
-                self._ledger.forget_rejections(self._settings.rejections_days)
+                self._ledger.forget_rejections(
+                    max(topic.delivery.rejections_days for topic in self.source.settings.topics)
+                )
             if self._is_due("lag", _LAG_EVERY_S):
                 self.status.lag = self._intake.lag()
         except PartitionLost as lost:

@@ -138,8 +138,8 @@ def _ends(alerts: Sequence[Alert]) -> dict[Partition, int]:
     return {(alert.topic, alert.partition): alert.offset + 1 for alert in alerts}
 
 
-def begin_keys(offsets: Offsets, consumer: Consumer, keys: TopicKeys, start: Start) -> str:
-    """Place every existing topic of a key that this group uses for the first time: Kafka's offset, else ``start``.
+def begin_keys(offsets: Offsets, consumer: Consumer, keys: TopicKeys, starts: Mapping[str, Start]) -> str:
+    """Place every existing topic of a key that this group uses for the first time: Kafka's offset, else the key's start.
 
     All of its partitions are placed, not just those assigned to this process; what appears later is new and is read
     from its beginning. The positions and the note that the key has been used commit together.
@@ -160,7 +160,10 @@ def begin_keys(offsets: Offsets, consumer: Consumer, keys: TopicKeys, start: Sta
         for number in description.partitions
     ]
     known = offsets.load(partitions)
-    found = find_offsets(consumer, [p for p in partitions if p not in known], start)
+    found: dict[Partition, int] = {}
+    for start in sorted(set(starts.values())):
+        unknown = [p for p in partitions if p not in known and starts[keys.match(p[0]) or ""] == start]
+        found |= find_offsets(consumer, unknown, start)
     with transaction.atomic():
         offsets.store(found)
         SubscribedKey.objects.bulk_create(

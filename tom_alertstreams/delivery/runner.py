@@ -63,7 +63,8 @@ class Runner:
         #: How long the last transaction was open, in seconds.
         self.last_transaction_s = 0.0
         self.stopping = stopping
-        self._outside = {b.handler.path for b in source.bindings.values() if not b.topic.atomic}
+        #: Handlers that turned out to need their own transactions; ATOMIC on a topic says so beforehand.
+        self._outside: set[str] = set()
         self._under_savepoints: set[str] = set()
         self._batch_limit: dict[str, int] = {}
         self._warned_of_lock = False
@@ -123,7 +124,7 @@ class Runner:
         deadline = time.monotonic() + binding.topic.delivery.batch_seconds
         for finished, alert in enumerate(alerts, start=1):
             try:
-                if binding.handler.path in self._outside:
+                if not binding.topic.atomic or binding.handler.path in self._outside:
                     self._alone_outside(binding, alert)
                 else:
                     self._alone(binding, alert)
