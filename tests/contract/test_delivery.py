@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from tests import streams
 from tests.brokers import ScriptedBroker
@@ -162,6 +163,33 @@ class TestWhereReadingBegins:
         publish(broker, topic, 3)
         run_once(make(broker.bootstrap_servers, group_id, {f"{topic}-absent": "one", topic: "one"}))
         assert effects(topic) == [0, 1, 2]
+
+    def test_a_rebalance_is_not_the_end(
+        self, broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The partition is taken away as soon as it was given, and given again a little later."""
+        publish(broker, topic, 5)
+        place, poll, polls = Intake.place, Intake.poll, list[int]()
+        partitions = [TopicPartition(topic, 0)]
+
+        def place_and_revoke(intake: Intake) -> bool:
+            placed = place(intake)
+            if placed and not polls:
+                intake._on_revoke(intake.consumer, partitions)
+                polls.append(0)
+            return placed
+
+        def poll_and_assign(intake: Intake, timeout_s: float, *, fetch: bool) -> None:
+            poll(intake, timeout_s / 10, fetch=fetch)
+            if polls:
+                polls.append(0)
+            if len(polls) == 5:
+                intake._on_assign(intake.consumer, partitions)
+
+        monkeypatch.setattr(Intake, "place", place_and_revoke)
+        monkeypatch.setattr(Intake, "poll", poll_and_assign)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "one"}))
+        assert effects(topic) == [0, 1, 2, 3, 4]
 
     def test_no_topic_at_all_is_the_end(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         status = run_once(make(broker.bootstrap_servers, group_id, {f"{topic}*": "one"}))

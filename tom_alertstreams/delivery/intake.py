@@ -42,6 +42,8 @@ class Intake:
         self.held: dict[str | None, deque[Alert]] = {}
         self.assigned: set[Partition] = set()
         self.unplaced: list[Partition] | None = None
+        #: The group has said which partitions are ours (maybe none), and has not taken that back.
+        self.has_assignment = False
         self._errors = errors
         self._note_ends = note_ends
         self._ends: dict[Partition, int] = {}
@@ -111,23 +113,25 @@ class Intake:
         self._paused = pause
 
     def _receive(self, message: Message) -> None:
+        partition = (message.topic(), message.partition())
         error = message.error()
         if error is not None:
-            self._receive_error(error, message)
+            self._receive_error(error, partition)
             return
-        partition = (message.topic(), message.partition())
         if partition not in self.assigned or message.offset() < self.offsets.next_offset(partition):
             return  # fetched before a rebalance or a seek
         alert = self.source.open_alert(message)
         self.held.setdefault(self.source.topic_keys.match(alert.topic), deque()).append(alert)
 
-    def _receive_error(self, error: KafkaError, message: Message) -> None:
+    def _receive_error(self, error: KafkaError, partition: Partition) -> None:
+        ours = partition in self.assigned  # else it is of a time before a rebalance
         if error.code() == KafkaError._PARTITION_EOF:
-            self._arrived.add((message.topic(), message.partition()))
+            self._arrived |= {partition} if ours else set()
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._skip_gap((message.topic(), message.partition()))
+            if ours:
+                self._skip_gap(partition)
         else:
-            self.judge(error, message.topic())
+            self.judge(error, partition[0])
 
     def judge(self, error: KafkaError, topic: str | None = None) -> None:
         """Note an error of the client. :raises AuthenticationFailed: it means that the broker refuses us."""
@@ -167,6 +171,7 @@ class Intake:
         # Where to read is the database's to say. It may be away, and an error in a callback ends the consumer: so
         # nothing is read until the loop has placed the partitions.
         consumer.assign([])
+        self.has_assignment = True
         self.unplaced = [(tp.topic, tp.partition) for tp in partitions]
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -174,6 +179,7 @@ class Intake:
         self._drop(gone)
         self.assigned -= gone
         self.offsets.forget(gone)
+        self.has_assignment = False
         self.unplaced = None
         self._paused = False
 
@@ -194,6 +200,7 @@ class Intake:
                     _, high = self.consumer.get_watermark_offsets(tp, timeout=BROKER_TIMEOUT_S)
                     self._ends[tp.topic, tp.partition] = high
         self.assigned = {(tp.topic, tp.partition) for tp in positions}
+        self._arrived -= self.assigned
         self.consumer.assign(positions)
         if positions:
             self.consumer.resume(positions)  # a partition that was paused stays so when it is assigned again
@@ -208,8 +215,11 @@ class Intake:
     # --- how far -----------------------------------------------------------------------------------------------------
 
     def at_end(self) -> bool:
-        """Whether every assigned partition is handled up to where it ended when it was placed."""
-        return all(
+        """Whether every assigned partition is handled up to where it ended when it was placed.
+
+        Between two assignments nothing is known to be at its end.
+        """
+        return self.has_assignment and all(
             # The end of a partition may lie behind its last alert: transaction markers have offsets too.
             self.offsets.next_offset(partition) >= self._ends.get(partition, 0) or partition in self._arrived
             for partition in self.assigned
