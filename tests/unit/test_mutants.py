@@ -30,6 +30,9 @@ def tree(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "code_under_test.py").write_text(CODE)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:django\n")
+    # pytest-django's option, which the runner uses.
+    option = "def pytest_addoption(parser):\n    parser.addoption('--no-migrations', action='store_true')\n"
+    (folder / "conftest.py").write_text(option)
     return folder
 
 
