@@ -77,6 +77,10 @@ class NoHandler(PermanentError):
     """No key of TOPIC_HANDLERS matches the topic of this alert."""
 
 
+class HandlerExit(PermanentError):
+    """The handler called sys.exit()."""
+
+
 class FatalStreamError(AlertStreamError):
     """This stream cannot run."""
 

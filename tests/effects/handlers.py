@@ -98,6 +98,18 @@ def prepared(alerts: list[Alert], lengths: dict[int, int]) -> None:
         write(alert, str(lengths[alert.offset]))
 
 
+def prepare_with_a_query(alerts: list[Alert]) -> int:
+    """A look-up in the database itself, from a thread of its own."""
+    return Effect.objects.count()
+
+
+@batch_handler(prepare=prepare_with_a_query)
+def prepared_with_a_query(alerts: list[Alert], found: int) -> None:
+    """Uses the database before its transaction, and in it."""
+    for alert in alerts:
+        write(alert, str(found))
+
+
 @dataclass(frozen=True)
 class Threshold:
     """OPTIONS of :func:`above`."""
@@ -146,6 +158,13 @@ def gated(alert: Alert) -> None:
         (folder / "at-work").touch()
         while not (folder / "go-on").exists():
             time.sleep(0.01)
+
+
+def hard_working(alert: Alert) -> None:
+    """Writes, tells that it is at work by a file ``at-work-OFFSET``, and works for as long as the alert says."""
+    write(alert)
+    (Path(os.environ["TEST_GATE"]) / f"at-work-{alert.offset}").touch()
+    time.sleep(alert.content["work_s"])
 
 
 def content(**values: Any) -> bytes:

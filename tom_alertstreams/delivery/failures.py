@@ -132,7 +132,7 @@ def wait_if_away(error: BaseException) -> None:
     meaning = judge(error)
     if meaning is Meaning.AWAY or (meaning is Meaning.CONTENTION and not database_takes_writes()):
         raise DatabaseUnavailable(
-            f"the database cannot be used: {redact(str(error)).strip()}",
+            f"the database cannot be used: {text_of(error)}",
             hint="The stream waits and goes on by itself.",
         ) from error
 
@@ -148,8 +148,11 @@ def database_takes_writes() -> bool:
 
 
 def heal_connection() -> None:
-    """After an error: drop a connection that the server has closed, so that the next query opens a new one."""
-    if not connection.in_atomic_block and connection.connection is not None and not connection.is_usable():
+    """After an error: the next query opens a new connection.
+
+    Not only where the server has closed the old one: a session may also remember that the server was read-only.
+    """
+    if not connection.in_atomic_block:
         connection.close()
 
 
@@ -178,6 +181,14 @@ def clean(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def text_of(error: BaseException) -> str:
+    """The words of an error without secrets; some errors cannot even say what they are."""
+    try:
+        return redact(str(error)).strip()
+    except Exception:  # noqa: BLE001  (whatever its __str__ raises)
+        return "(the error has no words)"
+
+
 def traceback_of(error: BaseException) -> str:
     """The traceback as text; local variables are never part of it."""
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
@@ -188,5 +199,5 @@ def fingerprint(error: BaseException, handler: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     place = f"{last.filename}:{last.name}:{last.lineno}" if last else ""
-    message = _NUMBERS.sub("#", str(error)) if not place else ""
+    message = _NUMBERS.sub("#", text_of(error)) if not place else ""
     return hashlib.sha256(f"{handler}|{type(error).__qualname__}|{place}|{message}".encode()).hexdigest()[:16]

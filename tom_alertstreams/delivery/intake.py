@@ -7,6 +7,7 @@ a commit from another thread can hang.
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -198,7 +199,8 @@ class Intake:
             for tp in positions:
                 if (tp.topic, tp.partition) not in self._ends:
                     _, high = self.consumer.get_watermark_offsets(tp, timeout=BROKER_TIMEOUT_S)
-                    self._ends[tp.topic, tp.partition] = high
+                    # Behind the end of a topic that was made anew: where to read on is known only from the broker's answer.
+                    self._ends[tp.topic, tp.partition] = high if tp.offset <= high else sys.maxsize
         self.assigned = {(tp.topic, tp.partition) for tp in positions}
         self._arrived -= self.assigned
         self.consumer.assign(positions)

@@ -6,7 +6,9 @@ import base64
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any
 
 from django import db
@@ -17,14 +19,15 @@ from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.conf import DeliverySettings, RetrySettings
 from tom_alertstreams.exceptions import AlertStreamError
 from tom_alertstreams.models import DeadLetter, OutcomeCount, Rejection
-from tom_alertstreams.redaction import redact
 
-from .failures import Meaning, clean, fingerprint, judge, never_again, traceback_of
+from .failures import Meaning, clean, fingerprint, judge, never_again, text_of, traceback_of
 from .source import Binding
 
 logger = logging.getLogger(__name__)
 
 _ERROR_LENGTH = 10_000
+#: Whoever asks for a later try gets one within a year.
+_LONGEST_DELAY_S = 366 * 86_400.0
 _TRACEBACK_LENGTH = 50_000
 
 
@@ -64,7 +67,8 @@ class Ledger:
         counts: Counter[tuple[str, str, str]] = Counter()
         rejected: list[tuple[Alert, Outcome]] = []
         settled: list[int] = []
-        for alert, outcome, row in zip(alerts, outcomes, previous, strict=True):
+        for alert, answer, row in zip(alerts, outcomes, previous, strict=True):
+            outcome = _storable(answer)
             if outcome.kind in ("failed", "retry"):
                 outcome = self._keep(binding, alert, outcome, row)
             elif row is not None:
@@ -216,6 +220,21 @@ def _next_wait(outcome: Outcome, retry: RetrySettings, attempts: int, age_s: flo
     return outcome.delay_s if outcome.kind == "retry" else retry.wait_s(attempts)
 
 
+def _storable(outcome: Outcome) -> Outcome:
+    """The answer of a handler as the tables take it: a handler may have put anything into it."""
+    if outcome.kind not in ("rejected", "retry"):
+        return outcome
+    delay_s = (
+        outcome.delay_s if isinstance(outcome.delay_s, (int, float)) and isfinite(outcome.delay_s) else _LONGEST_DELAY_S
+    )
+    return replace(
+        outcome,
+        code=clean(str(outcome.code or "unspecified"), 32 if outcome.kind == "rejected" else _ERROR_LENGTH),
+        object_id=clean("" if outcome.object_id is None else str(outcome.object_id), 100),
+        delay_s=min(max(0.0, delay_s), _LONGEST_DELAY_S),
+    )
+
+
 def _class_name(error: Exception | None) -> str:
     return type(error).__qualname__[:255] if error is not None else "RetryLater"
 
@@ -224,5 +243,5 @@ def _message(error: Exception | None, outcome: Outcome) -> str:
     if error is None:
         return outcome.code or "the handler asked for a later try"
     if isinstance(error, AlertStreamError):
-        return redact(str(error))
-    return redact(str(error)) or "(no message)"
+        return text_of(error)
+    return text_of(error) or "(no message)"

@@ -74,6 +74,7 @@ class DeliveryLoop:
             if self._open():
                 while not self._finished():
                     self._turn()
+                self.status.lag = self._intake.lag()
                 self._intake.mirror(self._installation, wait=True)
             self._say(State.STOPPED, "finished" if self.control.once else "asked to stop")
         except Exception as error:
@@ -110,6 +111,7 @@ class DeliveryLoop:
                 return action()
             except Exception as error:  # noqa: BLE001  (judged in the next line)
                 reason = self._reason_to_wait(error)
+            self._intake.consumer.poll(0)  # serves error_cb, which hears of a wrong password
             self._errors.raise_refusal()
             self._say(State.WAITING, reason)
             if self.control.once and time.monotonic() - self._began > _ONCE_PATIENCE_S:

@@ -21,6 +21,7 @@ from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import (
     BrokenTransaction,
     DecodeError,
+    HandlerExit,
     NoHandler,
     PermanentError,
     RejectAlert,
@@ -28,9 +29,8 @@ from tom_alertstreams.exceptions import (
     TransientError,
 )
 from tom_alertstreams.handlers import Style
-from tom_alertstreams.redaction import redact
 
-from .failures import Meaning, judge, outcome_of, wait_if_away
+from .failures import Meaning, judge, outcome_of, text_of, wait_if_away
 from .ledger import Ledger
 from .offsets import Progress
 from .preparing import Preparer
@@ -164,7 +164,7 @@ class Runner:
         logger.warning(
             "%s: handler %s cannot run inside our transaction (%s). From now on it runs outside: an alert is then handled "
             'at least once, not exactly once. Say "ATOMIC": False on its topic to have it so from the start.',
-            self.source.settings.label, binding.handler.path, redact(f"{type(error).__name__}: {error}").strip(),
+            self.source.settings.label, binding.handler.path, f"{type(error).__name__}: {text_of(error)}",
         )  # fmt: skip
 
     # --- @alert_handler --------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class Runner:
         if ready:
             arguments = (list(ready),) if handler.prepare is None else (list(ready), prepared)
             keywords = {} if handler.options is None else {"options": handler.options}
-            answer = handler.function(*arguments, **keywords)
+            answer = _run(handler.function, *arguments, **keywords)
         if answer is None:
             answer = [Outcome.done()] * len(ready)
         if len(answer) != len(ready) or not all(isinstance(outcome, Outcome) for outcome in answer):
@@ -293,7 +293,7 @@ class Runner:
             keywords = {} if handler.options is None else {"options": handler.options}
 
             def call() -> Outcome:
-                answer = handler.function(alert, **keywords)
+                answer = _run(handler.function, alert, **keywords)
                 return answer if isinstance(answer, Outcome) else Outcome.done()
 
             return call
@@ -306,10 +306,17 @@ class Runner:
             keywords = {}
 
         def call_unmarked() -> Outcome:
-            handler.function(*arguments, **keywords)
+            _run(handler.function, *arguments, **keywords)
             return Outcome.done()
 
         return call_unmarked
+
+
+def _run(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    try:
+        return function(*arguments, **keywords)
+    except SystemExit as error:  # written for a script: here it would end the thread of the stream without a word
+        raise HandlerExit(f"the handler called sys.exit({error.code!r}).") from error
 
 
 def batch_pause_s() -> float:

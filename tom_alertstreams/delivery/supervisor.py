@@ -17,7 +17,7 @@ from tom_alertstreams.conf import StreamSettings
 from tom_alertstreams.exceptions import describe
 from tom_alertstreams.redaction import redact
 
-from .failures import traceback_of
+from .failures import text_of, traceback_of
 from .runs import State, Status
 from .source import Control
 
@@ -89,7 +89,7 @@ class StreamThread(threading.Thread):
         return self.status.connected if out_of_time else self.succeeded
 
     def _report(self, error: Exception) -> None:
-        self.status.say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
+        self.status.say(State.DOWN, f"{type(error).__name__}: {text_of(error)}")
         logger.error("%s is down: %s", self.status.label, self.status.reason, extra=describe(error))
         logger.debug("%s", redact(traceback_of(error)))
 

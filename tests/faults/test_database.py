@@ -1,0 +1,349 @@
+"""The database goes away, takes no writes, is slow, or is locked: nothing is lost, nothing is double, no attempt is spent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from tests.brokers import ScriptedBroker
+from tests.effects import handlers
+from tests.effects.models import OnlyOnce
+from tests.faults.logged import readstreams
+from tests.processes import Tom, running, wait_until
+from tests.streams import counts, effects, entry, make, next_offset, run_once
+from tom_alertstreams.alerts import Alert
+from tom_alertstreams.delivery import loop
+from tom_alertstreams.delivery.intake import Intake
+from tom_alertstreams.delivery.runs import State
+from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.delivery.supervisor import StreamThread
+from tom_alertstreams.models import DeadLetter
+
+STYLES = ["write_then_trouble", "each", "many"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    handlers.reset()
+    monkeypatch.setattr(loop, "_WAITING_EVERY_S", 0.02)
+    monkeypatch.setattr(loop, "_POLL_S", 0.05)
+    yield
+    handlers.reset()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again after 20 ms whether the database is back."""
+    monkeypatch.setattr(loop, "_FIRST_PAUSE_S", 0.02)
+
+
+def publish(broker: ScriptedBroker, topic: str, numbers: range, **content: Any) -> None:
+    for number in numbers:
+        broker.produce(topic, handlers.content(n=number, **content))
+    broker.flush()
+
+
+@contextmanager
+def started(broker: ScriptedBroker, group_id: str, topic: str, handler: str) -> Iterator[StreamThread]:
+    """A stream in a thread, as the supervisor runs it, until the block ends."""
+    control = Control()
+    thread = StreamThread(make(broker.bootstrap_servers, group_id, {topic: handler}), control)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        control.stopping.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def terminate(pid: int) -> None:
+    """End a session of PostgreSQL, as an administrator would; it is gone when this returns."""
+    with psycopg.connect(_dsn(), autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def _dsn() -> str:
+    settings = connection.settings_dict
+    return f"host={settings['HOST']} port={settings['PORT']} user={settings['USER']} dbname={settings['NAME']}"
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestPostgres:
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_session_ended_while_idle(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, impatient: None
+    ) -> None:
+        sessions: list[int] = []
+        handlers.trouble.append(lambda alert: sessions.append(connection.connection.info.backend_pid))
+        broker.create_topic(topic)
+        publish(broker, topic, range(3))
+        with started(broker, group_id, topic, handler) as thread:
+            wait_until(lambda: effects(topic) == [0, 1, 2], "the first alerts")
+            terminate(sessions[-1])
+            publish(broker, topic, range(3, 6))
+            wait_until(lambda: len(effects(topic)) >= 6, "the alerts after it")
+            assert thread.status.state is State.RUNNING
+        assert effects(topic) == list(range(6))
+        assert counts() == {"done": 6}
+        assert len(set(sessions)) == 2
+        assert not DeadLetter.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("handler", "again"),
+        [("write_then_trouble", False), ("write_then_trouble", True), ("each", True), ("many", False)],
+    )
+    def test_session_ended_in_the_middle_of_a_transaction(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, again: bool, impatient: None
+    ) -> None:
+        """More often than there are attempts; the handler meets the error itself, or our commit does."""
+
+        def lose(alert: Alert) -> None:
+            if alert.offset == 2 and handlers.calls.count(2) <= 5:
+                terminate(connection.connection.info.backend_pid)
+                if again:
+                    handlers.write(alert, "into nothing")
+
+        broker.create_topic(topic)
+        publish(broker, topic, range(5))
+        handlers.trouble.append(lose)
+        status = run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        assert handlers.calls.count(2) == 6
+        assert effects(topic) == list(range(5))
+        assert counts() == {"done": 5}
+        assert next_offset(group_id, topic) == 5
+        assert "the database cannot be used" in status.last_error
+        assert not DeadLetter.objects.exists()
+
+    def test_session_that_may_only_read_is_left(
+        self, broker: ScriptedBroker, topic: str, group_id: str, impatient: None
+    ) -> None:
+        """The database was read-only when the session began, and is not any more: only a new session knows."""
+
+        def be_read_only() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SET default_transaction_read_only = on")
+
+        handlers.trouble.append(lambda alert: alert.offset == 1 and transaction.on_commit(be_read_only))
+        broker.create_topic(topic)
+        publish(broker, topic, range(4))
+        with started(broker, group_id, topic, "one"):
+            wait_until(lambda: len(effects(topic)) >= 4, "the alerts after it", 5)
+        assert effects(topic) == [0, 1, 2, 3]
+        assert counts() == {"done": 4}
+
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_commit_whose_answer_is_lost(
+        self,
+        broker: ScriptedBroker,
+        topic: str,
+        group_id: str,
+        handler: str,
+        impatient: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The server has committed and the connection breaks before it can say so; all alerts are fetched by then."""
+        commit, poll, lost = BaseDatabaseWrapper.commit, Intake.poll, []
+
+        def commit_unheard(wrapper: BaseDatabaseWrapper) -> None:
+            commit(wrapper)
+            if 1 in handlers.calls and not lost:
+                lost.append(True)
+                wrapper.connection.close()
+                raise OperationalError from psycopg.OperationalError("server closed the connection unexpectedly")
+
+        def poll_to_the_end(intake: Intake, timeout_s: float, *, fetch: bool) -> None:
+            poll(intake, timeout_s, fetch=fetch)
+            while any(intake.held.values()) and not intake._arrived:
+                poll(intake, 0.05, fetch=True)
+
+        monkeypatch.setattr(BaseDatabaseWrapper, "commit", commit_unheard)
+        monkeypatch.setattr(Intake, "poll", poll_to_the_end)
+        broker.create_topic(topic)
+        publish(broker, topic, range(4))
+        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        assert lost
+        assert effects(topic) == [0, 1, 2, 3]
+        assert counts() == {"done": 4}
+        assert handlers.calls == [0, 1, 2, 3]
+
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_one_alert_always_runs_into_the_statement_timeout(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str
+    ) -> None:
+        def be_slow(alert: Alert) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '50ms'")
+                cursor.execute("SELECT pg_sleep(%s)", [10 if alert.offset == 2 else 0])
+
+        broker.create_topic(topic)
+        publish(broker, topic, range(6))
+        handlers.trouble.append(be_slow)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        assert effects(topic) == [0, 1, 3, 4, 5]
+        letter = DeadLetter.objects.get()
+        assert (letter.offset, letter.state, letter.attempts) == (2, "open", 3)
+        assert "statement timeout" in letter.error
+        assert counts() == {"done": 5, "waiting": 2, "dead": 1}
+
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_deadlock(self, broker: ScriptedBroker, topic: str, group_id: str, handler: str) -> None:
+        """A real one, with a session that has the second row and wants the first; ours is the victim."""
+        met = []
+
+        def meet(alert: Alert) -> None:
+            if alert.offset == 2 and not met:
+                met.append(alert)
+                with _rival("first", "second") as meet_rival, connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL deadlock_timeout = '20ms'")
+                    OnlyOnce.objects.select_for_update().get(name="first")
+                    meet_rival()
+                    OnlyOnce.objects.select_for_update().get(name="second")
+
+        for name in ("first", "second"):
+            OnlyOnce.objects.create(name=name)
+        broker.create_topic(topic)
+        publish(broker, topic, range(5))
+        handlers.trouble.append(meet)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        assert met
+        assert handlers.calls.count(2) > 1  # the first one was the victim
+        assert effects(topic) == [0, 1, 2, 3, 4]
+        assert not DeadLetter.objects.exists()
+        assert counts()["done"] == 5
+
+
+@contextmanager
+def _rival(wanted: str, held: str) -> Iterator[Callable[[], None]]:
+    """A session that holds one row of OnlyOnce. The call lets it ask for the other, and returns when it waits for it."""
+    select = f"SELECT 1 FROM {OnlyOnce._meta.db_table} WHERE name = %s FOR UPDATE"
+    with psycopg.connect(_dsn()) as session, psycopg.connect(_dsn(), autocommit=True) as observer:
+        session.execute("SET LOCAL deadlock_timeout = '60s'")
+        session.execute(select, [held])
+        pid = session.info.backend_pid
+
+        def ask() -> None:
+            with suppress(psycopg.errors.QueryCanceled):
+                session.execute(select, [wanted])
+
+        def waits() -> bool:
+            row = observer.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()
+            return row == ("Lock",)
+
+        asking = threading.Thread(target=ask, name="rival")
+
+        def meet() -> None:
+            asking.start()
+            wait_until(waits, "the rival to wait")
+
+        try:
+            yield meet
+        finally:
+            session.cancel_safe()
+            asking.join(20)
+            session.rollback()
+
+
+@pytest.fixture
+def tom(tmp_path: Path, postgres_url: str) -> Tom:
+    """A project on a PostgreSQL database of its own."""
+    made = Tom(tmp_path, postgres_url)
+    made.migrate()
+    return made
+
+
+def others(tom: Tom) -> list[int]:
+    """Sessions of the programs that use this database."""
+    sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    return [row[0] for row in tom.query(sql)]
+
+
+class TestPostgresOfAProgram:
+    def test_read_only_for_a_while(
+        self, tom: Tom, postgres_url: str, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """As when a standby takes over: every session ends, and new ones may only read."""
+        broker.create_topic(topic)
+        publish(broker, topic, range(3))
+        tom.streams = [entry(broker.bootstrap_servers, group_id, {topic: "one"})]
+        name = postgres_url.rpartition("/")[2]
+        log = tom.folder / "log"
+        with readstreams(tom, log) as process, psycopg.connect(postgres_url) as admin:
+            admin.autocommit = True
+            wait_until(lambda: len(tom.effects()) == 3, "the first alerts")
+            admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+            for pid in others(tom):
+                admin.execute("SELECT pg_terminate_backend(%s, 5000) WHERE %s <> pg_backend_pid()", [pid, pid])
+            publish(broker, topic, range(3, 6))
+            wait_until(lambda: "read-only transaction" in log.read_text(), "the stream to wait")
+            assert process.poll() is None
+            admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+            # A session keeps what it began with.
+            for pid in others(tom):
+                admin.execute("SELECT pg_terminate_backend(%s, 5000) WHERE %s <> pg_backend_pid()", [pid, pid])
+            wait_until(lambda: len(tom.effects()) >= 6, "the alerts after it")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, log.read_text()
+        assert tom.effects() == [(topic, 0, offset) for offset in range(6)]
+        assert tom.query("SELECT outcome, sum(n) FROM tom_alertstreams_outcomecount GROUP BY outcome") == [("done", 6)]
+        assert tom.query("SELECT count(*) FROM tom_alertstreams_deadletter") == [(0,)]
+        assert "Traceback" not in log.read_text()
+
+    def test_one_session_per_stream_and_one_more(
+        self, tom: Tom, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        styles = ("one", "each", "many", "prepared_with_a_query")
+        for style in styles:
+            broker.create_topic(f"{topic}-{style}")
+            publish(broker, f"{topic}-{style}", range(20))
+        tom.streams = [
+            entry(broker.bootstrap_servers, group_id, {f"{topic}-{style}": style}, label=style) for style in styles
+        ]
+        seen = []
+        with running(tom, "readstreams") as process:
+            wait_until(lambda: seen.append(len(others(tom))) or len(tom.effects()) == 20 * len(styles), "all effects")
+            wait_until(lambda: seen.append(len(others(tom))) or seen[-1] <= len(styles) + 1, "the look-up's to close")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        assert len(styles) <= max(seen) <= len(styles) + 2  # one look-up runs beside its stream
+        wait_until(lambda: not others(tom), "the sessions to close")
+
+
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="is about SQLite")
+@pytest.mark.django_db(transaction=True)
+class TestSqlite:
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_locked_for_longer_than_the_timeout(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the web site, or by somebody's backup."""
+        monkeypatch.setitem(connections.databases[DEFAULT_DB_ALIAS]["OPTIONS"], "timeout", 0.1)
+        broker.create_topic(topic)
+        publish(broker, topic, range(2))
+        with (
+            started(broker, group_id, topic, handler) as thread,
+            closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other,
+        ):
+            wait_until(lambda: effects(topic) == [0, 1], "the first alerts")
+            wait_until(lambda: thread.status.state is State.RUNNING, "the stream to come to rest")
+            other.execute("BEGIN IMMEDIATE")
+            publish(broker, topic, range(2, 6))
+            wait_until(lambda: thread.status.state is State.WAITING, "the stream to wait")
+            assert "locked" in thread.status.reason
+            other.execute("ROLLBACK")
+            wait_until(lambda: len(effects(topic)) >= 6, "the alerts after it")
+        assert effects(topic) == list(range(6))
+        assert counts() == {"done": 6}
+        assert not DeadLetter.objects.exists()
