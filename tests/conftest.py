@@ -55,11 +55,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         unavailable("needs PostgreSQL: `make test`, or `python -m tests.services --postgres -- pytest …`")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Delete the directory that the settings made for the example TOM, once all workers are done with it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the directory that the settings named for the example TOM; who makes it deletes it.
+
+    With xdist that is the controller: its workers come after it, find the directory, and are gone before it.
+    """
     folder = Path(os.environ.get("EXAMPLE_TOM_RUN_DIR", ""))
-    if folder.name.startswith("tom-alertstreams-tests-") and "PYTEST_XDIST_WORKER" not in os.environ:
-        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +131,20 @@ def postgres_url() -> Iterator[str]:
         connection.execute(f'CREATE DATABASE "{name}"')
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def fresh_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Handlers that know nothing of the test before, and a loop that waits for nothing longer than it has to."""
+    from tests.effects import handlers
+    from tom_alertstreams.delivery import loop
+
+    handlers.reset()
+    monkeypatch.setattr(loop, "_WAITING_EVERY_S", 0.02)
+    monkeypatch.setattr(loop, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(loop, "_POLL_S", 0.05)
+    yield
+    handlers.reset()
 
 
 @pytest.fixture(scope="session")

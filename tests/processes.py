@@ -15,6 +15,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class Process(subprocess.Popen[bytes]):
+    """A command of Django's command line. It prints into a file: a pipe that nobody reads would hold it up at 64 kB."""
+
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+        #: What it has printed so far, errors included.
+        self.log = log
+        command = [sys.executable, "-m", "django", *arguments]
+        with log.open("wb") as file:
+            super().__init__(command, env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+
+
 class Tom:
     """A TOM with a database of its own, used only through processes."""
 
@@ -28,6 +39,7 @@ class Tom:
         self.defaults: dict[str, Any] = {}
         self._database_url = database_url
         self._settings = settings
+        self._started = 0
 
     def environment(self) -> dict[str, str]:
         """What the processes are started with."""
@@ -44,29 +56,16 @@ class Tom:
             environment["TEST_DATABASE_URL"] = self._database_url
         return environment
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command; its output is one text."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "django", *arguments],
-            env=self.environment(),
-            cwd=ROOT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+    def start(self, *arguments: str) -> Process:
+        """Start a command, with a log of its own in the folder."""
+        self._started += 1
+        return Process(arguments, self.environment(), self.folder / f"{arguments[0]}-{self._started}.log")
 
     def run(self, *arguments: str, timeout_s: float = 100) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
-            env=self.environment(),
-            cwd=ROOT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-            check=False,
-        )
+        with running(self, *arguments) as process:
+            text = output(process, timeout_s)
+        return subprocess.CompletedProcess(process.args, process.returncode, text)
 
     def migrate(self) -> None:
         """Make the tables."""
@@ -92,15 +91,14 @@ class Tom:
 
 
 @contextmanager
-def running(tom: Tom, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(tom: Tom, *arguments: str) -> Iterator[Process]:
     """A command that is killed at the end if it still runs."""
     process = tom.start(*arguments)
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()
+        process.wait()
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 40) -> Any:
@@ -115,6 +113,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 40) -
     return value
 
 
-def output(process: subprocess.Popen[str], timeout_s: float = 40) -> str:
+def output(process: Process, timeout_s: float = 40) -> str:
     """Wait for the end of a process and return what it printed."""
-    return process.communicate(timeout=timeout_s)[0]
+    process.wait(timeout_s)
+    return process.log.read_text()

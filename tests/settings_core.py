@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.databases import postgresql
+from tests.databases import database
 
 RUN_DIR = Path(os.environ["EXAMPLE_TOM_RUN_DIR"])
 SECRET_KEY = "of the tests"
@@ -21,17 +21,4 @@ LOGGING = {
 }
 ALERT_STREAMS = json.loads(os.environ.get("TEST_ALERT_STREAMS", "[]"))
 ALERT_STREAMS_DEFAULTS = json.loads(os.environ.get("TEST_ALERT_STREAMS_DEFAULTS", "{}"))
-if url := os.environ.get("TEST_DATABASE_URL"):
-    DATABASES = {"default": postgresql(url)}
-else:
-    DATABASES = {
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": RUN_DIR / "tom.sqlite3",
-            "OPTIONS": {
-                "timeout": 20,
-                "transaction_mode": "IMMEDIATE",
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            },
-        }
-    }
+DATABASES = {"default": database(RUN_DIR)}

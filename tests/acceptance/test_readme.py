@@ -1,87 +1,34 @@
-"""The documents: every sample runs, and every name, option, number of a check and link in them exists."""
+"""The README and the other documents: every sample in them runs, and does what is said of it."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
 import re
+import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from django.core.management import get_commands, load_command_class
-from django.core.management.base import BaseCommand
+from django.core.management import call_command
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
-from alerce_stream.options import AlerceOptions
+from tests.acceptance.documents import DOCS, DOCUMENTS, OTHERS, ROOT, SHIPPED, dotted_paths, name_of
 from tests.brokers import ScriptedBroker
+from tests.databases import sqlite
 from tests.effects import handlers
 from tests.effects.models import Effect
 from tests.streams import entry, run_once
-from tom_alertstreams import conf, exceptions
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.alertstreams.alertstream import get_alert_streams, make_stream
 from tom_alertstreams.checks import check_alert_streams
-from tom_alertstreams.conf import DeliverySettings, RetrySettings, read_streams
-from tom_alertstreams.delivery import failures
-from tom_alertstreams.exceptions import DecodeError, LookUpUnavailable, RejectAlert, RetryLater
+from tom_alertstreams.conf import read_streams
+from tom_alertstreams.exceptions import ConfigurationError, LookUpUnavailable, RejectAlert, RetryLater
 from tom_alertstreams.handlers import Style, resolve
-from tom_alertstreams.ingest.options import IngestOptions
-from tom_alertstreams.ingest.reports import RejectCode
 from tom_alertstreams.models import DeadLetter
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-DOCS = ROOT / "docs"
-REFERENCE = DOCS / "reference"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-#: Others' apps that the samples name. Not in INSTALLED_APPS of the tests: looked up in their source.
-OTHERS = ("tom_nonlocalizedevents",)
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-# --- reading the documents ----------------------------------------------------------------------------------------------
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def code(path: Path) -> list[str]:
-    """What is set as code: inline, and the lines of fenced blocks."""
-    text = path.read_text()
-    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    return [*inline, *(line for block in fenced for line in block.splitlines())]
-
-
-def table(path: Path, heading: str) -> dict[str, list[str]]:
-    """The rows of the tables under a heading, by the word in their first column."""
-    section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", path.read_text(), re.MULTILINE | re.DOTALL)
-    assert section, f"{path.name} has no section {heading}"
-    rows = {}
-    for line in section[1].splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if cells and (word := re.match(r"`([^`]+)`", cells[0])):
-            rows[word[1]] = cells[1:]
-    return rows
-
-
-def anchors(path: Path) -> set[str]:
-    """What links may point to, as the web pages of repositories make it of headings."""
-    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-# --- samples ------------------------------------------------------------------------------------------------------------
 
 
 class Samples:
@@ -91,7 +38,7 @@ class Samples:
         self.settings: list[str] = []
         self.shell: list[str] = []
         self.modules: dict[str, str] = {}
-        for block in blocks(path, "python"):
+        for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
             first = block.partition("\n")[0]
             if first == "# settings.py":
                 self.settings.append(block)
@@ -204,6 +151,12 @@ def test_sqlite_sample_satisfies_the_check(monkeypatch: pytest.MonkeyPatch) -> N
         assert "tom_alertstreams.W010" not in {message.id for message in check_alert_streams()}
 
 
+def test_the_example_has_the_sqlite_that_is_tested() -> None:
+    from example_tom.settings import DATABASES
+
+    assert DATABASES["default"]["OPTIONS"] == sqlite(ROOT)["OPTIONS"]
+
+
 # --- what the samples do ------------------------------------------------------------------------------------------------
 
 
@@ -245,7 +198,7 @@ class TestHandlers:
         modules = mytom(Samples(DOCS / "how-to" / "write-a-handler.md").modules)
         redshifts = modules["mytom.alerts"]
         options = resolve("mytom.alerts.store_redshift", {"MAX_REDSHIFT": 0.05}).options
-        with pytest.raises(exceptions.ConfigurationError, match="MAX_REDSHIFT is above 0"):
+        with pytest.raises(ConfigurationError, match="MAX_REDSHIFT is above 0"):
             resolve("mytom.alerts.store_redshift", {"MAX_REDSHIFT": 0})
         with pytest.raises(RetryLater):
             redshifts.store_redshift(alert_of({"name": "MS26a", "z": 0.01}), options=options)
@@ -287,230 +240,29 @@ def raiser(error: Exception) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_dead_letters_are_tried_again(broker: ScriptedBroker, topic: str, group_id: str) -> None:
-    """The sample of the README, once the handler is mended."""
+@pytest.mark.parametrize("document", ["README.md", "docs/how-to/repair.md"])
+def test_repairs(document: str, broker: ScriptedBroker, topic: str, group_id: str, tmp_path: Path) -> None:
+    """The commands, one after the other, once the handler is mended."""
     handlers.reset()
     handlers.trouble.append(raiser(KeyError("candid")))
+    topic = f"ztf_{topic}"
     broker.create_topic(topic)
-    broker.produce(topic, b"{}")
+    for _ in range(2):
+        broker.produce(topic, b"{}")
     broker.flush()
-    stream = entry(broker.bootstrap_servers, group_id, {topic: "one"})
+    stream = entry(broker.bootstrap_servers, group_id, {topic: "one"}, label="ztf")
     run_once(get_alert_streams([stream])[0])
-    assert DeadLetter.objects.get().state == "open"
-    shell = next(block for block in Samples(ROOT / "README.md").shell if "DeadLetter" in block)
-
-    exec(shell, {})
-    run_once(get_alert_streams([stream])[0])
-    assert DeadLetter.objects.get().state == "open"  # it failed again
-
+    assert set(DeadLetter.objects.values_list("state", flat=True)) == {"open"}
     handlers.reset()
-    exec(shell, {})
+
+    text = (ROOT / document).read_text()
+    lines = re.findall(r"^\./manage\.py ((?:deadletters|seekstream|prunealerts) [^#\n]*)", text, re.MULTILINE)
+    assert lines
+    with override_settings(ALERT_STREAMS=[stream]):
+        for line in lines:
+            here = line.replace(" 17", f" {DeadLetter.objects.earliest('pk').pk}").replace("/tmp/", f"{tmp_path}/")
+            call_command(*shlex.split(here))
+    assert set(DeadLetter.objects.values_list("state", flat=True)) == {"replayed"}
+    assert Effect.objects.filter(topic=topic).count() == 2
     run_once(get_alert_streams([stream])[0])
-    assert not DeadLetter.objects.exists()
-    assert Effect.objects.filter(topic=topic).count() == 1
-
-
-# --- names --------------------------------------------------------------------------------------------------------------
-
-
-def dotted_paths(document: Path) -> set[str]:
-    text = re.sub(r"tom_alertstreams\.W\d+", "", document.read_text())
-    names = "|".join(("tom_alertstreams", "alerce_stream", "tom_targets", "tom_hermes", *OTHERS))
-    return set(re.findall(rf"(?<![\w./-])(?:{names})(?:\.[A-Za-z_]\w*)+", text)) - {"tom_alertstreams.ingest"}
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_dotted_paths_exist(document: Path) -> None:
-    for path in dotted_paths(document):
-        if path.startswith(OTHERS):
-            assert_in_source(path)
-        elif importlib.util.find_spec(path.rpartition(".")[0]) is None or not _is_module(path):
-            import_string(path)
-
-
-def _is_module(path: str) -> bool:
-    try:
-        return importlib.util.find_spec(path) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def assert_in_source(path: str) -> None:
-    """A function of an app that is installed in the environment and not in the tests' INSTALLED_APPS."""
-    package, *inner, name = path.split(".")
-    found = importlib.util.find_spec(package)
-    assert found is not None, package
-    assert found.submodule_search_locations is not None, package
-    source = Path(found.submodule_search_locations[0], *inner).with_suffix(".py").read_text()
-    assert name in {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_make_targets_exist(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {name for line in code(document) for name in re.findall(r"(?:^|\s)make ([a-z]+)", line)}
-    assert named <= targets
-    demo = (ROOT / "example_tom" / "demo.py").read_text()
-    assert all(f'"{option}"' in demo for line in code(document) for option in re.findall(r"make demo ARGS=(\S+)", line))
-
-
-OUR_COMMANDS = ("readstreams", "checkstreams", "hoptestpub")
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_commands_and_options_exist(document: Path) -> None:
-    for line in code(document):
-        found = re.search(rf"(?:manage\.py (\w+)|^({'|'.join(OUR_COMMANDS)})\b)([^#]*)", line)
-        if found is None or (name := found[1] or found[2]) == "shell":
-            continue
-        assert name in get_commands(), line
-        assert set(re.findall(r"--[a-z-]+", found[3])) <= options_of(name), line
-
-
-def options_of(command: str) -> set[str]:
-    parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
-    return {option for action in parser._actions for option in action.option_strings}
-
-
-@pytest.mark.parametrize("command", OUR_COMMANDS)
-def test_every_option_is_documented(command: str) -> None:
-    parser = BaseCommand().create_parser("manage.py", command)
-    of_django = {option for action in parser._actions for option in action.option_strings} | {"--skip-checks"}
-    documented = {row.split()[0] for row in table(REFERENCE / "commands.md", command)}
-    assert documented == options_of(command) - of_django
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_links_resolve(document: Path) -> None:
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", document.read_text()):
-        path = (document.parent / target).resolve() if target else document
-        assert path.exists(), target
-        if anchor:
-            assert anchor in anchors(path), f"{target}#{anchor}"
-
-
-def test_every_document_is_on_the_map() -> None:
-    linked = {
-        (DOCS / target).resolve() for target in re.findall(r"\]\(([^)#\s]+\.md)", (DOCS / "index.md").read_text())
-    }
-    assert set(DOCS.rglob("*.md")) - linked == {DOCS / "index.md"}
-
-
-def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 310
-
-
-def test_extras_of_the_readme_exist() -> None:
-    requested = {
-        extra.strip()
-        for document in DOCUMENTS
-        for extras in re.findall(r"pip install '(?:\.|tom-alertstreams)\[([^\]]+)\]", document.read_text())
-        for extra in extras.split(",")
-    }
-    given = set(re.findall(r'^        "([a-z-]+)": ', (ROOT / "setup.py").read_text(), re.MULTILINE))
-    assert requested <= given
-
-
-# --- reference ----------------------------------------------------------------------------------------------------------
-
-
-def fields_of(dataclass: Any, inherited: Any = None) -> Iterator[tuple[str, Any]]:
-    known = {field.name for field in fields(inherited)} if inherited else set()
-    return ((field.name.upper(), field.default) for field in fields(dataclass) if field.name not in known)
-
-
-@pytest.mark.parametrize(
-    ("heading", "expected"),
-    [
-        ("DELIVERY", dict(fields_of(DeliverySettings))),
-        ("RETRY", dict(fields_of(RetrySettings))),
-        ("Options of the ready-made handlers", dict(fields_of(IngestOptions))),
-        ("Of ALeRCE's handler besides", dict(fields_of(AlerceOptions, IngestOptions))),
-    ],
-)
-def test_settings_and_their_defaults(heading: str, expected: dict[str, Any]) -> None:
-    rows = table(REFERENCE / "settings.md", heading)
-    assert set(rows) == set(expected)
-    for name, default in expected.items():
-        if default is not MISSING:
-            assert ast.literal_eval(rows[name][0].strip("`")) == default, name
-
-
-def test_keys_of_entries() -> None:
-    assert set(table(REFERENCE / "settings.md", "ALERT_STREAMS")) == conf._STREAM_KEYS
-    assert set(table(REFERENCE / "settings.md", "TOPIC_HANDLERS")) == conf._TOPIC_KEYS
-
-
-SHIPPED = {
-    "Any Kafka broker": "tom_alertstreams.alertstreams.kafka.KafkaAlertStream",
-    "Hopskotch": "tom_alertstreams.alertstreams.hopskotch.HopskotchAlertStream",
-    "GCN": "tom_alertstreams.alertstreams.gcn.GCNClassicAlertStream",
-    "ANTARES": "tom_alertstreams.alertstreams.antares.AntaresAlertStream",
-    "ALeRCE": "alerce_stream.streams.AlerceAlertStream",
-}
-
-
-@pytest.mark.parametrize("heading", SHIPPED)
-def test_options_of_streams(heading: str) -> None:
-    rows, found = table(REFERENCE / "streams.md", heading), import_string(SHIPPED[heading])
-    assert set(rows) == set(found.allowed_keys)
-    assert {name for name, cells in rows.items() if cells[0] == "required"} == set(found.required_keys)
-    text = (REFERENCE / "streams.md").read_text()
-    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    assert SHIPPED[heading] in section
-    assert f"begins at the {found.default_start}" in section
-
-
-def test_attributes_of_an_alert() -> None:
-    text = (REFERENCE / "handlers.md").read_text().partition("## Alert\n")[2].partition("\n## ")[0]
-    named = set(
-        re.findall(r"`(\w+)(?:\(\))?`", "".join(line.split("|")[1] for line in text.splitlines() if "|" in line))
-    )
-    assert named == {name for name in {*dir(Alert), *Alert.__dataclass_fields__} if not name.startswith("_")}
-
-
-def test_reject_codes() -> None:
-    assert set(table(REFERENCE / "outcomes.md", "Reject codes")) == set(get_args(RejectCode))
-
-
-def test_classes_of_errors() -> None:
-    text = (REFERENCE / "outcomes.md").read_text().partition("## Errors\n")[2].partition("## Dead letters")[0]
-    classes = set(re.findall(r"`([A-Z]\w+)`", text))
-    assert classes <= set(vars(exceptions))
-    documented = set(re.findall(r"`(\w{2}|\w{5})`", text))
-    assert documented == {*failures._AWAY_STATES, *failures._CONTENTION_STATES, failures._ABORTED_STATE}
-    assert issubclass(DecodeError, exceptions.PermanentError)
-
-
-def test_states_of_dead_letters() -> None:
-    text = (REFERENCE / "outcomes.md").read_text().partition("## Dead letters\n")[2]
-    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))) == set(
-        DeadLetter.State.values
-    )
-
-
-def test_checks() -> None:
-    sources = [*(ROOT / "tom_alertstreams").rglob("*.py"), *(ROOT / "alerce_stream").rglob("*.py")]
-    used = {
-        number
-        for source in sources
-        for number in re.findall(r"\"(?:tom_alertstreams\.)?(W\d{3})\"", source.read_text())
-    }
-    documented = {name.removeprefix("tom_alertstreams.") for name in table(REFERENCE / "commands.md", "Checks")}
-    assert documented == used
-
-
-def test_licences_are_stated_as_installed() -> None:
-    from importlib import metadata
-
-    rows = re.findall(
-        r"^\| ([\w-]+) \| ([^|]+) \| [^|]+ \| [^|]+ \|$",
-        (DOCS / "decisions" / "0005-dependencies.md").read_text(),
-        re.MULTILINE,
-    )[1:]
-    for name, licence in rows:
-        found = metadata.metadata(name)
-        classifiers = [line for line in found.get_all("Classifier") or [] if line.startswith("License")]
-        stated = " ".join([found.get("License-Expression") or "", found.get("License") or "", *classifiers])
-        word = {"Apache-2.0": "Apache", "PSF": "PSF", "MIT": "MIT"}.get(licence, licence.split(" and ")[0])
-        assert word in stated, (name, stated)
+    assert Effect.objects.filter(topic=topic).count() == 2  # where reading goes on is as it was

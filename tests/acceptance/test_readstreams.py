@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
-from tests.processes import Tom, output, running, wait_until
+from tests.processes import Process, Tom, output, running, wait_until
 from tests.streams import entry
 
 
@@ -36,7 +35,7 @@ def stream(tom: Tom, broker: ScriptedBroker, topic: str, group_id: str) -> Scrip
     return broker
 
 
-def at_work(tom: Tom, process: subprocess.Popen[str]) -> None:
+def at_work(tom: Tom, process: Process) -> None:
     wait_until(lambda: (tom.folder / "at-work").exists() or process.poll() is not None, "the handler")
     assert process.poll() is None, output(process)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import RunningKafka
-from tests.faults.logged import readstreams
-from tests.processes import Tom, wait_until
+from tests.processes import Tom, running, wait_until
 from tests.streams import entry
 from tests.unit.ingest.samples import ztf_packet
 
@@ -56,11 +55,11 @@ def test_killed_five_times_every_alert_has_its_rows_once(
     def ingested() -> int:
         return int(tom.query("SELECT count(*) FROM tom_alertstreams_ingest_targetalert")[0][0])
 
-    log, killed_at = tmp_path / "log", []
+    killed_at = []
     for at in sorted(dice.sample(range(1, ALERTS * 9 // 10), KILLS)):
-        with readstreams(tom, log) as process:
+        with running(tom, "readstreams") as process:
             wait_until(lambda: ingested() >= at or process.poll() is not None, f"{at} alerts", 120)  # noqa: B023
-            assert process.poll() is None, log.read_text()[-4000:]
+            assert process.poll() is None, process.log.read_text()[-4000:]
             process.send_signal(signal.SIGKILL)
         killed_at.append(ingested())
     assert any(at < ALERTS for at in killed_at), "never killed in the middle"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import threading
@@ -17,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.decoders import SchemaSource, decode_auto, decode_schemaless, make_decoder
+from tom_alertstreams.decoders import SchemaSource, decode_auto, decode_schemaless, first_record, make_decoder
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, LookUpUnavailable
 
 SCHEMA = {
@@ -38,6 +37,14 @@ def container(*records: dict[str, Any], codec: str = "null") -> bytes:
     out = io.BytesIO()
     fastavro.writer(out, fastavro.parse_schema(SCHEMA), records, codec=codec)
     return out.getvalue()
+
+
+def decoded_or_error(raw: bytes) -> Any:
+    """The content, or the DecodeError. Any other error goes on, and fails the test."""
+    try:
+        return decode_auto(raw)
+    except DecodeError as error:
+        return error
 
 
 def alert(raw: bytes | None, key: bytes | None = None) -> Alert:
@@ -82,8 +89,7 @@ class TestAuto:
     @given(st.binary(max_size=200))
     def test_any_bytes_are_decoded_or_an_error(self, raw: bytes) -> None:
         for candidate in (raw, b"Obj\x01" + raw, b"{" + raw, container(RECORD)[: len(raw)] + raw):
-            with contextlib.suppress(DecodeError):
-                decode_auto(candidate)
+            assert isinstance(decoded_or_error(candidate), DecodeError | dict | list | str)
 
 
 class TestSchemaless:
@@ -180,3 +186,18 @@ def registry() -> Iterator[Registry]:
 def test_settings_that_cannot_be_used(name: str, schema: str | None) -> None:
     with pytest.raises(ConfigurationError):
         make_decoder(name, schema)
+
+
+@pytest.mark.parametrize(
+    ("raw", "count"),
+    [
+        (container(RECORD), 1),
+        (container(RECORD, {**RECORD}, RECORD), 3),
+        (b"{}", 1),
+        (container(RECORD, RECORD)[:-3], 1),
+    ],
+)
+def test_first_record(raw: bytes, count: int) -> None:
+    first, found = first_record(raw)
+    assert found == count
+    assert decode_auto(first) == RECORD if count > 1 else first == raw
