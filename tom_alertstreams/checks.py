@@ -5,7 +5,9 @@ No handler is imported, no stream is made, nothing goes over the network; ``chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase as fnmatch
+from itertools import combinations, product
 from typing import Any
 
 from django.core.checks import CheckMessage, Warning, register
@@ -25,6 +27,7 @@ def check_alert_streams(**_kwargs: Any) -> list[CheckMessage]:
     streams, findings = configured_streams()
     for stream in streams:
         findings.extend(_check_class(stream))
+    findings.extend(_check_groups(streams))
     if streams:
         findings.extend(_check_sqlite())
     return [
@@ -54,6 +57,29 @@ def _check_class(stream: StreamSettings) -> Iterator[Finding]:
         yield Finding(
             "W004", f"its OPTIONS lack {', '.join(missing)}.", "Check your ALERT_STREAMS setting.", stream.label
         )
+
+
+#: What names the broker and the consumer group in the OPTIONS of the shipped streams.
+_MEMBERSHIP = ("URL", "BOOTSTRAP_SERVERS", "DOMAIN", "USERNAME", "GROUP_ID")
+
+
+def _check_groups(streams: Sequence[StreamSettings]) -> Iterator[Finding]:
+    """Two entries that read one topic in one consumer group: the broker gives each alert to one of them only."""
+    for first, second in combinations(streams, 2):
+        same_group = first.name == second.name and all(
+            first.options.get(key) == second.options.get(key) for key in _MEMBERSHIP
+        )
+        shared = sorted(
+            a.key for a, b in product(first.topics, second.topics) if fnmatch(a.key, b.key) or fnmatch(b.key, a.key)
+        )
+        if same_group and shared:
+            yield Finding(
+                "W006",
+                f"it reads {', '.join(shared)} in the same consumer group as {first.label}: each alert reaches only one of "
+                "the two.",
+                "Give each a GROUP_ID of its own.",
+                second.label,
+            )
 
 
 def _check_sqlite() -> Iterator[Finding]:

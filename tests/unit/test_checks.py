@@ -50,6 +50,20 @@ def test_misspelt_options() -> None:
         assert "DECODR" in found()["tom_alertstreams.W005"]
 
 
+def test_two_entries_of_one_group() -> None:
+    first = entry("b:1", "g", {"a.*": "one"}, label="first")
+    with override_settings(ALERT_STREAMS=[first, entry("b:1", "g", {"a.b": "one"}, label="second")]):
+        assert list(found()) == ["tom_alertstreams.W006"]
+        assert found()["tom_alertstreams.W006"].startswith("second: it reads a.* in the same consumer group as first")
+    for other in (
+        entry("b:1", "h", {"a.b": "one"}),
+        entry("c:1", "g", {"a.b": "one"}),
+        entry("b:1", "g", {"b": "one"}),
+    ):
+        with override_settings(ALERT_STREAMS=[first, {**other, "LABEL": "second"}]):
+            assert found() == {}
+
+
 def test_no_handler_is_imported_and_no_stream_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka.KafkaAlertStream, "__init__", lambda *a, **k: pytest.fail("made a stream"))
     with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": "no.such.handler"})]):
