@@ -13,6 +13,7 @@ from .redaction import remember_secrets
 
 Start = Literal["earliest", "latest"]
 OnError = Literal["dead_letter", "reject"]
+OnGap = Literal["continue", "stop"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ class DeliverySettings:
     #: Where a stream begins that has no offset yet; None leaves it to the stream.
     start: Start | None = None
     retry: RetrySettings = field(default_factory=RetrySettings)
+    #: The fuse: so many alerts in a row that fail at their first try stop the stream; 0 is no limit.
+    max_consecutive_failures: int = 100
+    #: The fuse: more than this share of the last FAILURE_WINDOW alerts stops the stream; 0 is no limit.
+    max_failure_share: float = 0.5
+    failure_window: int = 1000
+    #: What to do where the broker has deleted alerts before they were read.
+    on_gap: OnGap = "continue"
+    #: Read on in a consumer group that another database has used.
+    take_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,15 +224,20 @@ def _retry(base: RetrySettings, given: Any) -> RetrySettings:
     return replace(base, **{names[key]: _checked(key, value) for key, value in given.items()})
 
 
-_MAY_BE_ZERO = {"REJECTIONS_DAYS", "MIN_WAIT_S"}
+_MAY_BE_ZERO = {"REJECTIONS_DAYS", "MIN_WAIT_S", "MAX_CONSECUTIVE_FAILURES", "MAX_FAILURE_SHARE"}
+_WORDS = {"START": ("earliest", "latest"), "ON_GAP": ("continue", "stop")}
 
 
 def _checked(key: str, value: Any) -> Any:
-    if key == "START":
-        start = str(value).lower()
-        if start not in ("earliest", "latest"):
-            raise ConfigurationError(f"START is {value!r}.", hint='Use "earliest" or "latest".')
-        return start
+    if key in _WORDS:
+        word = str(value).lower()
+        if word not in _WORDS[key]:
+            raise ConfigurationError(f"{key} is {value!r}.", hint=f'Use "{_WORDS[key][0]}" or "{_WORDS[key][1]}".')
+        return word
+    if key == "TAKE_OVER":
+        if not isinstance(value, bool):
+            raise ConfigurationError(f"{key} is {value!r}.", hint="Use True or False.")
+        return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or value < 0 or (value == 0 and key not in _MAY_BE_ZERO):
         raise ConfigurationError(f"{key} is {value!r}.", hint=f"{key} is a number above 0.")

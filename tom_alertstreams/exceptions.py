@@ -89,6 +89,31 @@ class AuthenticationFailed(FatalStreamError):
     """The broker refuses the user name, the password or the consumer group."""
 
 
+class StreamStopped(FatalStreamError):
+    """This stream has stopped and is not started again by itself: somebody has to look."""
+
+    #: What :class:`~tom_alertstreams.models.StreamRun` calls it.
+    state = "down"
+
+
+class FuseBlown(StreamStopped):
+    """So many alerts failed that the handler must be at fault, not the alerts."""
+
+    state = "fuse"
+
+
+class TakenOver(StreamStopped):
+    """Another database reads with this consumer group."""
+
+    state = "taken"
+
+
+class AlertsMissing(StreamStopped):
+    """Alerts were deleted by the broker before they were read, or the topic was made anew."""
+
+    state = "gap"
+
+
 class PartitionLost(AlertStreamError):
     """Another consumer has moved the offset of this partition: our transaction must not commit."""
 
@@ -100,13 +125,15 @@ class BrokenTransaction(AlertStreamError):
 class RejectAlert(Exception):
     """Raise in a handler to say: this alert is not for us. It is counted under ``code``, not kept as a dead letter."""
 
-    def __init__(self, code: str, object_id: str = "") -> None:
+    def __init__(self, code: str, object_id: str = "", reason: str = "") -> None:
         """
         :param code: a short word (at most 32 characters), for example ``"limit"``; counts are kept per code.
         :param object_id: the object the alert was about, so that "why was it not ingested?" can be answered.
+        :param reason: what decided, in words; ``tryalert`` shows it.
         """
         self.code = code
         self.object_id = object_id
+        self.reason = reason
         super().__init__(code)
 
 

@@ -23,6 +23,8 @@ class StreamPartition(models.Model):
     partition = models.IntegerField()
     #: The offset of the next alert to handle.
     next_offset = models.BigIntegerField()
+    #: What the broker calls this incarnation of the topic; empty where it does not tell.
+    topic_id = models.CharField(max_length=64, blank=True)
     last_alert_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -118,6 +120,10 @@ class StreamRun(models.Model):
         WAITING = "waiting", "waiting for something outside"
         STOPPED = "stopped", "stopped"
         DOWN = "down", "down"
+        STUCK = "stuck", "stuck in one alert"
+        FUSE = "fuse", "stopped by its fuse"
+        TAKEN = "taken", "stopped: another database reads with its group"
+        GAP = "gap", "stopped: alerts are missing on the broker"
 
     stream = models.CharField(max_length=100, db_index=True)
     group_id = models.CharField(max_length=255, blank=True)
@@ -129,6 +135,11 @@ class StreamRun(models.Model):
     reason = models.TextField(blank=True)
     last_error = models.TextField(blank=True)
     lag = models.BigIntegerField(null=True, blank=True)
+    #: The fuse has blown in this life, or in one before it, and no alert has succeeded since; null until that is known.
+    fuse_blown = models.BooleanField(null=True)
+    #: Alerts that the broker did not have any more:
+    #: ``[{"topic", "partition", "expected": offset, "found": offset, "time": ISO 8601, "reason"}, …]``, the last 100.
+    gaps = models.JSONField(default=list, blank=True)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     version = models.CharField(max_length=40)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
+from django.db import connection, transaction
+from django.utils import timezone
 
 from tests import streams
 from tests.brokers import ScriptedBroker
@@ -17,9 +22,11 @@ from tests.streams import counts, effects, make, next_offset, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.intake import Intake
+from tom_alertstreams.delivery.preparing import Preparer
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
-from tom_alertstreams.exceptions import LookUpUnavailable, RejectAlert, RetryLater
+from tom_alertstreams.delivery.waiting import WaitingAlerts
+from tom_alertstreams.exceptions import LookUpUnavailable, PartitionLost, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, Rejection, StreamPartition, StreamRun
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
@@ -42,6 +49,7 @@ def publish(broker: ScriptedBroker, topic: str, count: int, partition: int = 0, 
 
 
 class TestOncePerAlert:
+    @pytest.mark.timeout(30, func_only=True)  # what does not end when it should is found out
     @pytest.mark.parametrize("handler", ["one", "each", "many"])
     def test_every_alert_has_its_effect(self, broker: ScriptedBroker, topic: str, group_id: str, handler: str) -> None:
         publish(broker, topic, 50)
@@ -312,8 +320,8 @@ class TestAnswers:
         self, broker: ScriptedBroker, topic: str, group_id: str, handler: str
     ) -> None:
         def not_yet(alert: Alert) -> None:
-            if alert.offset == 1 and len(set(handlers.calls)) < 4:
-                raise RetryLater(0.05, "the others first", give_up_after_s=60)
+            if alert.offset == 1 and (len(set(handlers.calls)) < 4 or handlers.calls.count(1) < 5):
+                raise RetryLater(0.05, "the others first, and longer than RETRY would wait", give_up_after_s=60)
 
         publish(broker, topic, 4)
         handlers.trouble.append(not_yet)
@@ -331,15 +339,58 @@ class TestAnswers:
         assert effects(topic) == [1]
         assert counts() == {"done": 1, "rejected:filter": 1}
 
-    def test_what_prepare_finds_reaches_the_handler(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+    def test_what_prepare_finds_before_the_transaction_reaches_the_handler(
+        self, broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepare, in_transaction = Preparer.prepare, set[bool]()
+
+        def prepare_and_note(preparer: Preparer, *arguments: Any) -> Any:
+            in_transaction.add(connection.in_atomic_block)
+            return prepare(preparer, *arguments)
+
+        monkeypatch.setattr(Preparer, "prepare", prepare_and_note)
         publish(broker, topic, 3)
         run_once(make(broker.bootstrap_servers, group_id, {topic: "prepared"}))
         assert list(Effect.objects.values_list("note", flat=True)) == [str(len(handlers.content(n=0)))] * 3
+        assert in_transaction == {False}
+
+    @pytest.mark.parametrize(("days", "offsets"), [(7, [0, 1]), (0, [])])
+    def test_rejections_are_kept_for_some_days(
+        self, broker: ScriptedBroker, topic: str, group_id: str, days: int, offsets: list[int]
+    ) -> None:
+        for age in (6, 8):
+            time_of_it = timezone.now() - timedelta(days=age)
+            Rejection.objects.create(stream="test", topic="old", partition=0, offset=age, time=time_of_it)
+        publish(broker, topic, 2, say="rejected")
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "judge"}, delivery={"REJECTIONS_DAYS": days}))
+        assert (
+            list(Rejection.objects.filter(topic=topic).order_by("offset").values_list("offset", flat=True)) == offsets
+        )
+        assert counts() == {"rejected:sky": 2}
+        assert list(Rejection.objects.filter(topic="old").values_list("offset", flat=True)) == ([6] if days else [])
 
     def test_the_call_announced_for_2_0(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         publish(broker, topic, 1)
         run_once(make(broker.bootstrap_servers, group_id, {topic: "new_style"}))
         assert Effect.objects.get().note == f"test {topic} ['metadata']"
+
+
+class TestWaiting:
+    def test_a_lease_keeps_other_processes_away_until_it_runs_out(self, group_id: str) -> None:
+        source: Any = make("127.0.0.1:1", group_id, {"topic": "one"})
+        ours, theirs = (WaitingAlerts(source, "cluster", lease_s=60) for _ in range(2))
+        row = {"group_id": group_id, "topic": "topic", "partition": 0, "offset": 7, "next_attempt_at": timezone.now()}
+        DeadLetter.objects.create(cluster="cluster", state="waiting", **row)
+        claimed = ours.claim(10)
+        assert [alert.offset for alert in claimed] == [7]
+        assert theirs.claim(10) == []
+        ours.begin(claimed)
+        DeadLetter.objects.update(leased_until=timezone.now())
+        assert [alert.offset for alert in theirs.claim(10)] == [7]
+        with pytest.raises(PartitionLost):
+            ours.begin(claimed)
+        theirs.release()
+        assert [alert.offset for alert in ours.claim(10)] == [7]
 
 
 class TestHandlersThatCannotRunInside:
@@ -439,6 +490,56 @@ class TestLimits:
         for partition in (0, 1):
             written = Effect.objects.filter(partition=partition).order_by("pk").values_list("offset", flat=True)
             assert list(written) == list(range(20))
+
+    @pytest.mark.parametrize("handler", ["one", "each"])
+    def test_while_handlers_take_their_time_our_place_in_the_group_is_kept(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Handling ends after BATCH_SECONDS, what is finished commits, and Kafka is polled but nothing fetched."""
+        poll = Intake.poll
+        polled: set[int] = set()
+        held = [0]
+        committed: dict[int, int] = {}
+
+        def poll_and_note(intake: Intake, timeout_s: float, *, fetch: bool) -> None:
+            poll(intake, timeout_s, fetch=fetch)
+            polled.add(len(handlers.calls))
+            held.append(sum(map(len, intake.held.values())))
+
+        def work(alert: Alert) -> None:
+            transaction.on_commit(lambda: committed.setdefault(alert.offset, len(handlers.calls)))
+            time.sleep(0.06)
+
+        monkeypatch.setattr(Intake, "poll", poll_and_note)
+        publish(broker, topic, 12)
+        handlers.trouble.append(work)
+        delivery = {"BATCH_SECONDS": 0.1, "BATCH_SIZE": 6}
+        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}, delivery=delivery))
+        assert handlers.calls == effects(topic) == list(range(12))
+        assert committed[0] <= 2
+        assert len(polled - {0, 12}) >= 5
+        assert max(held) <= 6
+
+    @pytest.mark.parametrize("limit", [{"BATCH_SIZE": 4}, {"BATCH_BYTES": 4 * len(handlers.content(n=0))}])
+    def test_a_group_is_no_larger_than_settings_say(
+        self, broker: ScriptedBroker, topic: str, group_id: str, limit: dict[str, int]
+    ) -> None:
+        committed: set[int] = {0}
+        handlers.trouble.append(lambda alert: transaction.on_commit(lambda: committed.add(len(handlers.calls))))
+        publish(broker, topic, 10)
+        topic_entry = {"HANDLER": "tests.effects.handlers.each", **limit}
+        run_once(make(broker.bootstrap_servers, group_id, {topic: topic_entry}))
+        ends = sorted(committed)
+        assert ends[-1] == 10
+        assert max(end - begin for begin, end in pairwise(ends)) <= 4
+
+    def test_kafkas_offsets_are_only_a_mirror(self, own_broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        """A commit that Kafka refuses costs nothing."""
+        publish(own_broker, topic, 3)
+        own_broker.push_errors(own_broker.OFFSET_COMMIT, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 20)
+        for _ in range(2):
+            run_once(make(own_broker.bootstrap_servers, group_id, {topic: "one"}))
+        assert effects(topic) == [0, 1, 2]
 
     def test_a_request_to_stop_finishes_the_alert_in_hand(
         self, broker: ScriptedBroker, topic: str, group_id: str

@@ -6,7 +6,7 @@ import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import OnlyOnce
-from tests.faults.logged import readstreams
 from tests.processes import Tom, running, wait_until
 from tests.streams import counts, effects, entry, make, next_offset, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.intake import Intake
+from tom_alertstreams.delivery.offsets import Offsets
 from tom_alertstreams.delivery.runs import State
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
-from tom_alertstreams.models import DeadLetter
+from tom_alertstreams.models import DeadLetter, Installation, StreamPartition
 
 STYLES = ["write_then_trouble", "each", "many"]
 
@@ -191,20 +191,28 @@ class TestPostgres:
         broker.create_topic(topic)
         publish(broker, topic, range(6))
         handlers.trouble.append(be_slow)
-        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        with started(broker, group_id, topic, handler):
+            wait_until(lambda: counts().get("done", 0) + counts().get("dead", 0) == 6, "an end of each alert", 15)
         assert effects(topic) == [0, 1, 3, 4, 5]
         letter = DeadLetter.objects.get()
         assert (letter.offset, letter.state, letter.attempts) == (2, "open", 3)
         assert "statement timeout" in letter.error
         assert counts() == {"done": 5, "waiting": 2, "dead": 1}
 
-    @pytest.mark.parametrize("handler", STYLES)
-    def test_deadlock(self, broker: ScriptedBroker, topic: str, group_id: str, handler: str) -> None:
-        """A real one, with a session that has the second row and wants the first; ours is the victim."""
+    @pytest.mark.parametrize(
+        ("handler", "times", "spent"), [("write_then_trouble", 1, {"waiting": 1}), ("each", 2, {}), ("many", 2, {})]
+    )
+    def test_deadlock(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, times: int, spent: dict[str, int]
+    ) -> None:
+        """A real one, with a session that has the second row and wants the first; ours is the victim.
+
+        An alert of a group is tried alone before that costs an attempt.
+        """
         met = []
 
         def meet(alert: Alert) -> None:
-            if alert.offset == 2 and not met:
+            if alert.offset == 2 and len(met) < times:
                 met.append(alert)
                 with _rival("first", "second") as meet_rival, connection.cursor() as cursor:
                     cursor.execute("SET LOCAL deadlock_timeout = '20ms'")
@@ -218,11 +226,85 @@ class TestPostgres:
         publish(broker, topic, range(5))
         handlers.trouble.append(meet)
         run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
-        assert met
-        assert handlers.calls.count(2) > 1  # the first one was the victim
+        assert len(met) == times
+        assert handlers.calls.count(2) == times + 1  # the last one was no victim
         assert effects(topic) == [0, 1, 2, 3, 4]
         assert not DeadLetter.objects.exists()
-        assert counts()["done"] == 5
+        assert counts() == {"done": 5, **spent}
+
+    @pytest.fixture
+    def short_lock_timeout(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Sessions of ours wait 50 ms for a lock."""
+        monkeypatch.setitem(connections.databases[DEFAULT_DB_ALIAS]["OPTIONS"], "options", "-c lock_timeout=50ms")
+        connection.close()
+        yield
+        connection.close()
+
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_row_of_the_offset_is_locked(
+        self,
+        broker: ScriptedBroker,
+        topic: str,
+        group_id: str,
+        handler: str,
+        impatient: None,
+        short_lock_timeout: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """By another session, which lets go at once: the transaction had no alert yet, so none is at fault."""
+        begin = Offsets.begin
+
+        def begin_and_let_go(offsets: Offsets, alerts: Sequence[Alert]) -> None:
+            try:
+                begin(offsets, alerts)
+            except OperationalError:
+                rival.rollback()
+                raise
+
+        broker.create_topic(topic)
+        publish(broker, topic, range(2))
+        stream = (broker.bootstrap_servers, group_id, {topic: handler})
+        run_once(make(*stream))
+        publish(broker, topic, range(2, 5))
+        monkeypatch.setattr(Offsets, "begin", begin_and_let_go)
+        with psycopg.connect(_dsn()) as rival:
+            rival.execute(f"SELECT 1 FROM {StreamPartition._meta.db_table} FOR UPDATE")
+            status = run_once(make(*stream))
+        assert "the database cannot be used" in status.last_error
+        assert handlers.calls == [0, 1, 2, 3, 4]
+        assert effects(topic) == [0, 1, 2, 3, 4]
+        assert counts() == {"done": 5}
+
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_handler_and_everybody_else_wait_for_a_lock(
+        self,
+        broker: ScriptedBroker,
+        topic: str,
+        group_id: str,
+        handler: str,
+        impatient: None,
+        short_lock_timeout: None,
+    ) -> None:
+        """More often than there are attempts: while the database takes no writes at all, the alert is not at fault."""
+
+        def want_the_row(alert: Alert) -> None:
+            if alert.offset == 2:
+                if handlers.calls.count(2) == 6:
+                    rival.rollback()
+                OnlyOnce.objects.select_for_update().get(name="wanted")
+
+        OnlyOnce.objects.create(name="wanted")
+        Installation.current()
+        broker.create_topic(topic)
+        publish(broker, topic, range(5))
+        handlers.trouble.append(want_the_row)
+        with psycopg.connect(_dsn()) as rival:
+            for model in (OnlyOnce, Installation):
+                rival.execute(f"SELECT 1 FROM {model._meta.db_table} FOR UPDATE")
+            run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        assert handlers.calls.count(2) == 6
+        assert effects(topic) == [0, 1, 2, 3, 4]
+        assert counts() == {"done": 5}
 
 
 @contextmanager
@@ -279,15 +361,14 @@ class TestPostgresOfAProgram:
         publish(broker, topic, range(3))
         tom.streams = [entry(broker.bootstrap_servers, group_id, {topic: "one"})]
         name = postgres_url.rpartition("/")[2]
-        log = tom.folder / "log"
-        with readstreams(tom, log) as process, psycopg.connect(postgres_url) as admin:
+        with running(tom, "readstreams") as process, psycopg.connect(postgres_url) as admin:
             admin.autocommit = True
             wait_until(lambda: len(tom.effects()) == 3, "the first alerts")
             admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
             for pid in others(tom):
                 admin.execute("SELECT pg_terminate_backend(%s, 5000) WHERE %s <> pg_backend_pid()", [pid, pid])
             publish(broker, topic, range(3, 6))
-            wait_until(lambda: "read-only transaction" in log.read_text(), "the stream to wait")
+            wait_until(lambda: "read-only transaction" in process.log.read_text(), "the stream to wait")
             assert process.poll() is None
             admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
             # A session keeps what it began with.
@@ -295,11 +376,11 @@ class TestPostgresOfAProgram:
                 admin.execute("SELECT pg_terminate_backend(%s, 5000) WHERE %s <> pg_backend_pid()", [pid, pid])
             wait_until(lambda: len(tom.effects()) >= 6, "the alerts after it")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, log.read_text()
+            assert process.wait(20) == 0, process.log.read_text()
         assert tom.effects() == [(topic, 0, offset) for offset in range(6)]
         assert tom.query("SELECT outcome, sum(n) FROM tom_alertstreams_outcomecount GROUP BY outcome") == [("done", 6)]
         assert tom.query("SELECT count(*) FROM tom_alertstreams_deadletter") == [(0,)]
-        assert "Traceback" not in log.read_text()
+        assert "Traceback" not in process.log.read_text()
 
     def test_one_session_per_stream_and_one_more(
         self, tom: Tom, broker: ScriptedBroker, topic: str, group_id: str
@@ -314,7 +395,9 @@ class TestPostgresOfAProgram:
         seen = []
         with running(tom, "readstreams") as process:
             wait_until(lambda: seen.append(len(others(tom))) or len(tom.effects()) == 20 * len(styles), "all effects")
-            wait_until(lambda: seen.append(len(others(tom))) or seen[-1] <= len(styles) + 1, "the look-up's to close")
+            wait_until(
+                lambda: seen.append(len(others(tom))) or seen[-1] <= len(styles) + 1, "the look-up's to close", 15
+            )
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
         assert len(styles) <= max(seen) <= len(styles) + 2  # one look-up runs beside its stream

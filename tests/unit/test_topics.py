@@ -15,13 +15,14 @@ from tom_alertstreams.topics import TopicKeys
         ("igwn.gwalert", "igwn.gwalert"),
         ("hermes.test", "hermes.*"),
         ("hermes.discovery", "hermes.*"),
+        ("hermes.exact", "hermes.exact"),
         ("hermesX", "*"),
         ("sys.heartbeat", "*"),
         ("__consumer_offsets", None),
     ],
 )
 def test_exact_then_globs_in_order_then_everything(topic: str, key: str | None) -> None:
-    assert TopicKeys(["*", "hermes.*", "herm*.test", "igwn.gwalert"]).match(topic) == key
+    assert TopicKeys(["*", "hermes.*", "herm*.test", "igwn.gwalert", "hermes.exact"]).match(topic) == key
 
 
 def test_without_a_star_other_topics_belong_to_no_key() -> None:

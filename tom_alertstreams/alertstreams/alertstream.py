@@ -106,8 +106,10 @@ class AlertStream(abc.ABC):
 
     def deliver(self, control: Control, status: Status) -> None:
         """Listen under a supervisor."""
+        from .legacy import LegacyRun
+
         self.control, self.status = control, status
-        self.listen()
+        LegacyRun(self, status).listen()
 
 
 @dataclass(frozen=True)

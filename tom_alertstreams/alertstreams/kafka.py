@@ -13,6 +13,7 @@ from tom_alertstreams.alerts import Alert, Headers
 from tom_alertstreams.conf import Start
 from tom_alertstreams.decoders import Decoder, make_decoder
 from tom_alertstreams.delivery.loop import DeliveryLoop
+from tom_alertstreams.delivery.runs import Status
 from tom_alertstreams.delivery.source import Binding, Control
 from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.handlers import resolve
@@ -156,6 +157,14 @@ class KafkaAlertStream(AlertStream):
     def verify(self) -> None:
         """Build every handler's options and every topic's pattern now rather than at the first alert."""
         _ = self.bindings, self.topic_keys, self.start
+
+    def deliver(self, control: Control, status: Status) -> None:
+        """Listen under a supervisor. A subclass that overrides ``listen`` reads and commits by itself, as in 1.x."""
+        if type(self).listen is not KafkaAlertStream.listen:
+            super().deliver(control, status)
+            return
+        self.control, self.status = control, status
+        self.listen()
 
     def listen(self) -> None:
         """Run the delivery loop until it is told to stop."""

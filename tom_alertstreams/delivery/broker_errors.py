@@ -1,9 +1,11 @@
-"""Errors of the Kafka client: which of them mean that we are refused, and how often the others are told."""
+"""Errors and log lines of the Kafka client: which mean that we are refused, and how often the others are told."""
 
 from __future__ import annotations
 
 import logging
+import re
 import time
+from typing import Any
 
 from confluent_kafka import KafkaError
 
@@ -13,6 +15,8 @@ from tom_alertstreams.redaction import redact
 from .runs import Status
 
 logger = logging.getLogger(__name__)
+#: librdkafka's own log lines, under a name of their own.
+_client_log = logging.getLogger("tom_alertstreams.librdkafka")
 
 #: The broker knows what we want and says no.
 REFUSALS = frozenset(
@@ -35,6 +39,8 @@ _NEXT_STEP = {
 
 #: The same error of the same topic is logged once in so many seconds.
 _REPEAT_S = 3600.0
+_NUMBERS = re.compile(r"\d+")
+_KINDS_KEPT = 200
 
 
 class ErrorMemory:
@@ -69,6 +75,29 @@ class ErrorMemory:
         if self._refusal is not None:
             error, self._refusal = self._refusal, None
             raise AuthenticationFailed(describe_refusal(error), stream=self._status.label)
+
+
+class ClientLog:
+    """A ``logger`` for librdkafka that passes each kind of line on once an hour: lines that differ in numbers only are alike.
+
+    While a broker is away the client says so some 20 times a second.
+    """
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._told: dict[str, float] = {}
+
+    def log(self, level: int, form: str, *args: Any) -> None:
+        """Called by the client, inside ``poll``."""
+        text = form % args
+        if level > logging.DEBUG:  # whoever has set "debug" in CONFIG wants all of that
+            kind, now = _NUMBERS.sub("#", text), time.monotonic()
+            if now - self._told.get(kind, float("-inf")) < _REPEAT_S:
+                return
+            if len(self._told) >= _KINDS_KEPT:
+                self._told.clear()
+            self._told[kind] = now
+        _client_log.log(level, "%s: %s", self._stream, redact(text), extra={"stream": self._stream})
 
 
 def describe_refusal(error: KafkaError) -> str:

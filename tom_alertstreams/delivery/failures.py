@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from tom_alertstreams.alerts import Outcome
 from tom_alertstreams.exceptions import (
     BrokenTransaction,
+    FuseBlown,
     PartitionLost,
     PermanentError,
     RejectAlert,
@@ -126,15 +127,20 @@ def wait_if_away(error: BaseException) -> None:
 
     :raises TransientError: something outside is away.
     :raises PartitionLost: another consumer owns the partition now.
+    :raises FuseBlown: too many alerts fail.
     """
-    if isinstance(error, (PartitionLost, TransientError)):
+    if isinstance(error, (PartitionLost, TransientError, FuseBlown)):
         raise error
     meaning = judge(error)
     if meaning is Meaning.AWAY or (meaning is Meaning.CONTENTION and not database_takes_writes()):
-        raise DatabaseUnavailable(
-            f"the database cannot be used: {text_of(error)}",
-            hint="The stream waits and goes on by itself.",
-        ) from error
+        raise unavailable(error) from error
+
+
+def unavailable(error: BaseException) -> DatabaseUnavailable:
+    """What tells the loop to wait for the database."""
+    return DatabaseUnavailable(
+        f"the database cannot be used: {text_of(error)}", hint="The stream waits and goes on by itself."
+    )
 
 
 def database_takes_writes() -> bool:
@@ -159,7 +165,7 @@ def heal_connection() -> None:
 def outcome_of(error: Exception) -> Outcome:
     """What an exception out of a handler says about its alert."""
     if isinstance(error, RejectAlert):
-        return Outcome.rejected(error.code, error.object_id)
+        return Outcome.rejected(error.code, error.object_id, error.reason)
     if isinstance(error, RetryLater):
         return Outcome.retry(error.delay_s, error.reason, error.give_up_after_s)
     return Outcome.failed(error)

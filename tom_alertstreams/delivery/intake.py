@@ -12,19 +12,22 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tom_alertstreams.alerts import Alert
+from tom_alertstreams.conf import OnGap
 from tom_alertstreams.exceptions import AuthenticationFailed
 
-from .broker_errors import REFUSALS, ErrorMemory, describe_refusal
-from .offsets import BROKER_TIMEOUT_S, Offsets, Partition, place
+from .broker_errors import REFUSALS, ClientLog, ErrorMemory, describe_refusal
+from .gaps import Gaps
+from .offsets import BROKER_TIMEOUT_S, Offsets, Partition, edges, place
+from .ownership import mark, refuse_others
+from .runs import Status
 from .source import AlertSource, Binding
+from .topic_ids import TopicIds
+from .watchdog import longest_silence_s
 
 logger = logging.getLogger(__name__)
-
-#: librdkafka's own log lines, under a name of their own.
-_client_log = logging.getLogger("tom_alertstreams.librdkafka")
 
 
 class Intake:
@@ -34,7 +37,7 @@ class Intake:
     says (``assigned``), revoked. Alerts are fetched only from placed partitions, and held until they are handled.
     """
 
-    def __init__(self, source: AlertSource, errors: ErrorMemory, *, note_ends: bool) -> None:
+    def __init__(self, source: AlertSource, errors: ErrorMemory, status: Status, *, note_ends: bool) -> None:
         """
         :param note_ends: remember where each partition ends when it is placed, for :meth:`at_end`.
         """
@@ -49,17 +52,18 @@ class Intake:
         self._note_ends = note_ends
         self._ends: dict[Partition, int] = {}
         self._arrived: set[Partition] = set()
-        #: Where the broker's log begins, for partitions whose stored offset is not in it any more.
-        self._lowest: dict[Partition, int] = {}
         #: What Kafka was last told, so that an idle stream sends it nothing.
         self._mirrored: dict[Partition, int] = {}
         self._paused = False
-        self.consumer = Consumer(self._config(), logger=_client_log)
+        self._installation = ""
+        self._take_over = source.settings.delivery.take_over
+        self._gaps = Gaps(status, errors, self._on_gap)
+        self._topic_ids = TopicIds(source.consumer_config())
+        self.consumer = Consumer(self._config(), logger=ClientLog(source.settings.label))
 
     def _config(self) -> dict[str, Any]:
-        delivery = self.source.settings.delivery
         return {
-            "max.poll.interval.ms": int(2000 * (delivery.batch_seconds + delivery.handler_timeout_s)),
+            "max.poll.interval.ms": int(1000 * longest_silence_s(self.source.settings)),
             "topic.metadata.refresh.interval.ms": 20_000,
             "queued.max.messages.kbytes": 65_536,
             "fetch.message.max.bytes": 10_485_760,
@@ -74,13 +78,22 @@ class Intake:
             "error_cb": self._errors.note,
         }
 
+    def _on_gap(self, topic: str) -> OnGap:
+        key = self.source.topic_keys.match(topic)
+        binding = self.source.bindings.get(key) if key is not None else None
+        return (binding.topic if binding is not None else self.source.settings).delivery.on_gap
+
     def cluster_id(self) -> str:
         """The id of the cluster we are connected to. :raises KafkaException: no broker answers."""
         return self.consumer.list_topics(timeout=5.0).cluster_id or "unknown"
 
-    def subscribe(self, offsets: Offsets) -> None:
-        """Join the group."""
+    def subscribe(self, offsets: Offsets, installation: str) -> None:
+        """Join the group.
+
+        :param installation: the id of our database.
+        """
         self.offsets = offsets
+        self._installation = installation
         self.consumer.subscribe(
             self.source.topic_keys.subscription(),
             on_assign=self._on_assign,
@@ -130,7 +143,8 @@ class Intake:
             self._arrived |= {partition} if ours else set()
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             if ours:
-                self._skip_gap(partition)
+                self._gaps.note(partition)
+                self.step_back()
         else:
             self.judge(error, partition[0])
 
@@ -139,20 +153,6 @@ class Intake:
         if error.code() in REFUSALS:
             raise AuthenticationFailed(describe_refusal(error), stream=self.source.settings.label)
         self._errors.note(error, topic)
-
-    def _skip_gap(self, partition: Partition) -> None:
-        """Our offset is not in the broker's log any more: alerts were deleted before we read them."""
-        low, high = self.consumer.get_watermark_offsets(TopicPartition(*partition), timeout=BROKER_TIMEOUT_S)
-        wanted = self.offsets.next_offset(partition)
-        self._errors.remember(
-            f"{partition[0]}[{partition[1]}]: offset {wanted} is not on the broker any more, which has {low} to {high}: "
-            "alerts between were deleted before they were read, or the topic was made anew. "
-            f"Reading goes on at {low}."
-        )
-        if wanted > high:  # made anew: the row would never match again
-            self.offsets.move_back(partition, low)
-        self._lowest[partition] = low
-        self.step_back()
 
     def group(self, binding: Binding | None, alerts: Iterable[Alert]) -> list[Alert]:
         """The first of the held alerts that fit into one group: BATCH_SIZE, BATCH_BYTES."""
@@ -179,6 +179,7 @@ class Intake:
         gone = {(tp.topic, tp.partition) for tp in partitions}
         self._drop(gone)
         self.assigned -= gone
+        self._gaps.forget(gone)
         self.offsets.forget(gone)
         self.has_assignment = False
         self.unplaced = None
@@ -192,21 +193,28 @@ class Intake:
         """Begin to read partitions that were just assigned, where the database says. True if there were any."""
         if self.unplaced is None:
             return False
+        if not self._take_over:
+            refuse_others(self.consumer, self.unplaced, self._installation, self.source.settings.label)
+        topic_ids = self._topic_ids.ask(self.consumer, {topic for topic, _ in self.unplaced})
+        self.offsets.load(self.unplaced)
+        self._gaps.resolve(self.consumer, self.offsets, topic_ids)
         positions = place(self.offsets, self.consumer, self.unplaced)
+        self.offsets.note_topic_ids(topic_ids)
         for tp in positions:
-            tp.offset = max(tp.offset, self._lowest.get((tp.topic, tp.partition), 0))
+            tp.offset = self._gaps.first_offset((tp.topic, tp.partition), tp.offset)
         if self._note_ends:
-            for tp in positions:
-                if (tp.topic, tp.partition) not in self._ends:
-                    _, high = self.consumer.get_watermark_offsets(tp, timeout=BROKER_TIMEOUT_S)
-                    # Behind the end of a topic that was made anew: where to read on is known only from the broker's answer.
-                    self._ends[tp.topic, tp.partition] = high if tp.offset <= high else sys.maxsize
+            begins = {(tp.topic, tp.partition): tp.offset for tp in positions}
+            ends = edges(self.consumer, begins.keys() - self._ends.keys(), OFFSET_END)
+            # Behind the end of a topic that was made anew: where to read on is known only from the broker's answer.
+            self._ends |= {p: end if begins[p] <= end else sys.maxsize for p, end in ends.items()}
         self.assigned = {(tp.topic, tp.partition) for tp in positions}
+        self._drop(self.assigned)  # what came between the step back and now comes again
         self._arrived -= self.assigned
         self.consumer.assign(positions)
         if positions:
             self.consumer.resume(positions)  # a partition that was paused stays so when it is assigned again
         self.unplaced, self._paused = None, False
+        self.mirror()  # our mark is to be seen by whoever else joins this group
         return True
 
     def step_back(self) -> None:
@@ -241,10 +249,10 @@ class Intake:
                 lag += max(0, watermarks[1] - self.offsets.next_offset((topic, number)))
         return lag if self.assigned else None
 
-    def mirror(self, metadata: str, *, wait: bool = False) -> None:
+    def mirror(self, *, wait: bool = False) -> None:
         """Tell Kafka how far the database has come. A failure costs nothing: the database's offset is the one that counts."""
         positions = [
-            TopicPartition(topic, number, self.offsets.next_offset((topic, number)), metadata)
+            TopicPartition(topic, number, self.offsets.next_offset((topic, number)), mark(self._installation))
             for topic, number in sorted(self.assigned)
         ]
         changed = [tp for tp in positions if wait or self._mirrored.get((tp.topic, tp.partition)) != tp.offset]

@@ -43,7 +43,7 @@ class Ledger:
         self.cluster = cluster
         self.group_id = group_id
         self.tally = tally
-        self._pending: Counter[tuple[str, str, str]] = Counter()
+        self._pending: Counter[str] = Counter()
         self._received = 0
         self._hour: datetime | None = None
         #: Topic, kind and code → row of OutcomeCount in this hour; rows of a transaction count only when it is committed.
@@ -65,30 +65,32 @@ class Ledger:
         """
         self._new_rows = {}
         counts: Counter[tuple[str, str, str]] = Counter()
+        became: Counter[str] = Counter()
         rejected: list[tuple[Alert, Outcome]] = []
-        settled: list[int] = []
+        settled: list[DeadLetter] = []
         for alert, answer, row in zip(alerts, outcomes, previous, strict=True):
             outcome = _storable(answer)
             if outcome.kind in ("failed", "retry"):
                 outcome = self._keep(binding, alert, outcome, row)
             elif row is not None:
-                settled.append(row.pk)
+                settled.append(row)
             if outcome.kind == "rejected":
                 rejected.append((alert, outcome))
-            counts[alert.topic, outcome.kind, outcome.code if outcome.kind == "rejected" else ""] += 1
-        if settled:
-            DeadLetter.objects.filter(pk__in=settled).delete()
+            became[_COLUMN[outcome.kind]] += 1
+            # A dead letter that is tried again in vain is the same dead letter still.
+            if not (outcome.kind == "failed" and _was_given_up(row)):
+                counts[alert.topic, outcome.kind, outcome.code if outcome.kind == "rejected" else ""] += 1
+        self._settle(settled)
         self._reject(binding, rejected)
         self._count(counts)
-        self._pending = counts
+        self._pending = became
         self._received = sum(row is None for row in previous)
 
     def committed(self) -> None:
         """The transaction of the last :meth:`record` is committed."""
         self._count_rows |= self._new_rows
         self.tally["received"] += self._received
-        for (_, outcome, _), n in self._pending.items():
-            self.tally[_COLUMN[outcome]] += n
+        self.tally.update(self._pending)
 
     def forget_rejections(self, older_than_days: int) -> None:
         """Delete rejections of this stream that are older; their counts stay."""
@@ -123,6 +125,17 @@ class Ledger:
         self._new_rows[topic, outcome, code] = row
         return row
 
+    @staticmethod
+    def _settle(rows: Sequence[DeadLetter]) -> None:
+        """These alerts are handled or rejected at last: what waited is deleted, a dead letter is kept as replayed."""
+        given_up = [row.pk for row in rows if _was_given_up(row)]
+        if given_up:
+            DeadLetter.objects.filter(pk__in=given_up).update(
+                state=DeadLetter.State.REPLAYED, next_attempt_at=None, leased_until=None, updated_at=timezone.now()
+            )
+        if len(given_up) < len(rows):
+            DeadLetter.objects.filter(pk__in=[row.pk for row in rows if not _was_given_up(row)]).delete()
+
     def _reject(self, binding: Binding | None, rejected: Sequence[tuple[Alert, Outcome]]) -> None:
         if not rejected or binding is None or not binding.topic.delivery.rejections_days:
             return
@@ -146,7 +159,10 @@ class Ledger:
         first_failed_at = row.first_failed_at if row else now
         attempts = (row.attempts if row else 0) + 1
         wait_s = _next_wait(outcome, retry, attempts, (now - first_failed_at).total_seconds())
-        if wait_s is None and binding is not None and binding.topic.on_error == "reject":
+        if _was_given_up(row):
+            if outcome.kind == "failed":  # its tries are over; whoever replays it may do so again
+                wait_s = None
+        elif wait_s is None and binding is not None and binding.topic.on_error == "reject":
             if row is not None:
                 row.delete()
             return Outcome.rejected("error", outcome.object_id)
@@ -171,17 +187,18 @@ class Ledger:
             "leased_until": None,
         }
         coordinates: dict[str, Any] = {
-            "cluster": self.cluster,
-            "group_id": self.group_id,
+            "cluster": row.cluster if row else self.cluster,
+            "group_id": row.group_id if row else self.group_id,
             "topic": alert.topic,
             "partition": alert.partition,
             "offset": alert.offset,
             "handler": handler,
         }
-        self._write(coordinates, fields, alert, wait_s)
+        self._write(coordinates, fields, alert)
+        self._tell(alert, fields, wait_s, again=_was_given_up(row))
         return Outcome("failed" if wait_s is None else "retry")
 
-    def _write(self, coordinates: dict[str, Any], fields: dict[str, Any], alert: Alert, wait_s: float | None) -> None:
+    def _write(self, coordinates: dict[str, Any], fields: dict[str, Any], alert: Alert) -> None:
         try:
             with transaction.atomic():
                 DeadLetter.objects.update_or_create(**coordinates, defaults=fields)
@@ -192,17 +209,27 @@ class Ledger:
                 "stream": self.stream,
                 "error": f"(what else was known could not be stored: {type(error).__name__})",
             }
-            kept = ("state", "attempts", "next_attempt_at", "first_failed_at", "error_class", "fingerprint", "raw")
-            minimal |= {name: fields[name] for name in kept}
+            kept = ("state", "attempts", "next_attempt_at", "leased_until", "first_failed_at")
+            minimal |= {name: fields[name] for name in (*kept, "error_class", "fingerprint", "raw")}
             DeadLetter.objects.update_or_create(**coordinates, defaults=minimal)
-        level, what = (logging.WARNING, f"is tried again in {wait_s:.0f} s") if wait_s is not None else (
-            logging.ERROR, "is now a dead letter")  # fmt: skip
+
+    def _tell(self, alert: Alert, fields: dict[str, Any], wait_s: float | None, *, again: bool) -> None:
+        level, what = logging.ERROR, "is now a dead letter"
+        if wait_s is not None:
+            level, what = logging.WARNING, f"is tried again in {wait_s:.0f} s"
+        elif again:  # told before, and to whoever replays it
+            level, what = logging.INFO, "is still a dead letter"
         logger.log(
             level,
             "%s %s %s: %s: %s",
             self.stream, alert.coordinates, what, fields["error_class"], str(fields["error"]).partition("\n")[0][:300],
             extra={"stream": self.stream, "topic": alert.topic, "partition": alert.partition, "offset": alert.offset},
         )  # fmt: skip
+
+
+def _was_given_up(row: DeadLetter | None) -> bool:
+    """Whether the alert comes out of a dead letter that is replayed, not out of one that waited for its next try."""
+    return row is not None and row.state == DeadLetter.State.OPEN
 
 
 #: Kind of outcome → how it is counted.

@@ -10,27 +10,31 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from confluent_kafka import KafkaException
 from django.utils import timezone
 
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.exceptions import BrokerUnavailable, PartitionLost, TransientError
+from tom_alertstreams.exceptions import BrokerUnavailable, FuseBlown, PartitionLost, StreamStopped, TransientError
 from tom_alertstreams.models import Installation
 from tom_alertstreams.redaction import redact
 
 from .broker_errors import ErrorMemory
 from .failures import heal_connection, wait_if_away
+from .fuse import Fuse
 from .intake import Intake
 from .ledger import Ledger
-from .offsets import Offsets, begin_keys
+from .offsets import Offsets, Progress, begin_keys
 from .preparing import Preparer
 from .runner import Runner, batch_pause_s
-from .runs import RunRecord, State, Status
+from .runs import RunRecord, State, Status, fuse_is_blown
 from .source import AlertSource, Control
 from .waiting import WaitingAlerts
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Longest blocking poll, so that a request to stop is heard.
 _POLL_S = 0.5
@@ -69,14 +73,17 @@ class DeliveryLoop:
         self._record = RunRecord(self.source.settings, self.source.group_id, self.status)
         self._record.beat(force=True)
         self._preparer = Preparer(self.source.settings.label)
-        self._intake = Intake(self.source, self._errors, note_ends=self.control.once)
+        self._intake = Intake(self.source, self._errors, self.status, note_ends=self.control.once)
         try:
             if self._open():
                 while not self._finished():
                     self._turn()
                 self.status.lag = self._intake.lag()
-                self._intake.mirror(self._installation, wait=True)
+                self._intake.mirror(wait=True)
             self._say(State.STOPPED, "finished" if self.control.once else "asked to stop")
+        except StreamStopped as error:
+            self._say(State(error.state), redact(str(error)))
+            raise
         except Exception as error:
             self._say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
             raise
@@ -90,20 +97,28 @@ class DeliveryLoop:
         source, intake = self.source, self._intake
         cluster = self._patiently(intake.cluster_id)
         installation = self._patiently(lambda: str(Installation.current().id))
-        if cluster is None or installation is None:
+        half_open = self._patiently(lambda: fuse_is_blown(source.settings.label, source.group_id))
+        if cluster is None or installation is None or half_open is None:
             return False
-        self._installation = installation
+        self.status.fuse_blown = half_open
+        if half_open:
+            logger.warning("%s: its fuse had blown; it begins with one alert at a time", source.settings.label)
         offsets = Offsets(cluster, source.group_id)
         starts = {topic.key: topic.delivery.start or source.start for topic in source.settings.topics}
         began = self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, starts))
         self._ledger = ledger = Ledger(source.settings.label, cluster, source.group_id, self.status.tally)
         self._waiting = WaitingAlerts(source, cluster, lease_s=2 * self._settings.handler_timeout_s)
-        self._runner = Runner(source, offsets, ledger, self._preparer, self.control.stopping.is_set)
-        self._second_tries = Runner(source, self._waiting, ledger, self._preparer, self.control.stopping.is_set)
-        intake.subscribe(offsets)
+        self._fuse = Fuse(source.settings.label, self._settings, half_open=half_open)
+
+        def runner(progress: Progress) -> Runner:
+            stopping = self.control.stopping.is_set
+            return Runner(source, progress, ledger, self._preparer, self._fuse, self.status, stopping)
+
+        self._runner, self._second_tries = runner(offsets), runner(self._waiting)
+        intake.subscribe(offsets, installation)
         return began is not None
 
-    def _patiently(self, action: Callable[[], str]) -> str | None:
+    def _patiently(self, action: Callable[[], T]) -> T | None:
         """The result of something that needs the broker or the database, waiting for either; None if told to stop."""
         pause_s = _FIRST_PAUSE_S
         while not self.control.stopping.is_set():
@@ -131,6 +146,7 @@ class DeliveryLoop:
     # --- a turn ----------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
+        self.status.moved_at = time.monotonic()
         self._poll()
         self._errors.raise_refusal()
         if time.monotonic() < self._waits_until or self._broker_is_down():
@@ -142,7 +158,7 @@ class DeliveryLoop:
             self._work()
             self._try_waiting()
             if self._is_due("mirror", _MIRROR_EVERY_S):
-                self._intake.mirror(self._installation)
+                self._intake.mirror()
             if self._is_due("rejections", _FORGET_EVERY_S):
                 self._ledger.forget_rejections(
                     max(topic.delivery.rejections_days for topic in self.source.settings.topics)
@@ -184,14 +200,18 @@ class DeliveryLoop:
             if not alerts or self.control.stopping.is_set():
                 continue
             binding = self.source.bindings.get(key) if key is not None else None
-            group = self._intake.group(binding, alerts)
+            group = self._intake.group(binding, alerts)[: 1 if self._fuse.half_open else None]
             granted = self.control.reserve(len(group))
             finished = 0
             try:
                 if granted:
                     finished = self._runner.handle(binding, group[:granted])
+            except FuseBlown:
+                self.status.fuse_blown = True
+                raise
             finally:
                 self.control.give_back(granted - finished)
+            self.status.fuse_blown = self._fuse.half_open
             for _ in range(finished):  # callbacks run only inside poll: the queue is as it was
                 alerts.popleft()
             self._leave_lock_free(self._runner)
@@ -199,6 +219,8 @@ class DeliveryLoop:
     def _try_waiting(self) -> None:
         """Try alerts again that have waited long enough."""
         if not self._is_due("waiting", _WAITING_EVERY_S) or self.control.stopping.is_set() or self.control.exhausted:
+            return
+        if self._fuse.half_open:  # a second try that fails may become a dead letter
             return
         by_key: dict[str | None, list[Alert]] = {}
         for alert in self._waiting.claim(self._settings.batch_size):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -43,6 +43,7 @@ class Progress(Protocol):
 class _Position:
     row: int
     next_offset: int
+    topic_id: str
 
 
 class Offsets:
@@ -68,11 +69,14 @@ class Offsets:
         wanted = set(partitions)
         rows = StreamPartition.objects.filter(
             cluster=self.cluster, group_id=self.group_id, topic__in={topic for topic, _ in wanted}
-        ).values_list("topic", "partition", "pk", "next_offset")
-        found = {(topic, number): (pk, offset) for topic, number, pk, offset in rows if (topic, number) in wanted}
-        for partition, (pk, offset) in found.items():
-            self._positions[partition] = _Position(pk, offset)
-        return {partition: offset for partition, (_, offset) in found.items()}
+        ).values_list("topic", "partition", "pk", "next_offset", "topic_id")
+        found = {
+            (topic, number): _Position(pk, offset, topic_id)
+            for topic, number, pk, offset, topic_id in rows
+            if (topic, number) in wanted
+        }
+        self._positions |= found
+        return {partition: position.next_offset for partition, position in found.items()}
 
     def store(self, offsets: Mapping[Partition, int]) -> None:
         """Store where partitions begin. A row that another process has stored meanwhile stays as it is."""
@@ -86,13 +90,33 @@ class Offsets:
             ignore_conflicts=True,
         )
 
-    def move_back(self, partition: Partition, offset: int) -> None:
-        """The topic was made anew and is shorter than our offset: begin at ``offset``."""
+    def move_back(self, partition: Partition, offset: int, topic_id: str) -> None:
+        """The topic was made anew: begin at ``offset``."""
         position = self._positions[partition]
         moved = StreamPartition.objects.filter(pk=position.row, next_offset=position.next_offset)
-        if moved.update(next_offset=offset) != 1:
+        if moved.update(next_offset=offset, topic_id=topic_id) != 1:
             raise PartitionLost(topic=partition[0], partition=partition[1])
-        position.next_offset = offset
+        position.next_offset, position.topic_id = offset, topic_id
+
+    def made_anew(self, topic_ids: Mapping[str, str]) -> list[Partition]:
+        """Loaded partitions whose topic had another id when they were last read.
+
+        :param topic_ids: topic → its id now.
+        """
+        return [
+            partition
+            for partition, position in self._positions.items()
+            if position.topic_id and topic_ids.get(partition[0], position.topic_id) != position.topic_id
+        ]
+
+    def note_topic_ids(self, topic_ids: Mapping[str, str]) -> None:
+        """Store the ids of topics beside loaded partitions that have none yet."""
+        for topic, topic_id in topic_ids.items():
+            new = [p for name, p in self._positions.items() if name[0] == topic and not p.topic_id]
+            if new:
+                StreamPartition.objects.filter(pk__in=[position.row for position in new]).update(topic_id=topic_id)
+                for position in new:
+                    position.topic_id = topic_id
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These partitions are no longer ours."""
@@ -189,8 +213,19 @@ def find_offsets(consumer: Consumer, partitions: Sequence[Partition], start: Sta
         return {}
     committed = consumer.committed([TopicPartition(t, n) for t, n in partitions], timeout=BROKER_TIMEOUT_S)
     found = {(tp.topic, tp.partition): tp.offset for tp in committed if tp.error is None and tp.offset >= 0}
-    for topic, number in partitions:
-        if (topic, number) not in found:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=BROKER_TIMEOUT_S)
-            found[topic, number] = low if start == "earliest" else high
-    return found
+    unknown = [partition for partition in partitions if partition not in found]
+    return found | edges(consumer, unknown, OFFSET_BEGINNING if start == "earliest" else OFFSET_END)
+
+
+def edges(consumer: Consumer, partitions: Iterable[Partition], edge: int) -> dict[Partition, int]:
+    """Where the broker's logs begin (OFFSET_BEGINNING) or end (OFFSET_END), asked for all partitions at once.
+
+    :raises KafkaException: one of them cannot be told.
+    """
+    # Asking for the offset of the "times" -2 and -1 is how the protocol asks for the two ends (ListOffsets, KIP-79).
+    asked = [TopicPartition(topic, number, edge) for topic, number in partitions]
+    answers = consumer.offsets_for_times(asked, timeout=BROKER_TIMEOUT_S) if asked else []
+    for answer in answers:
+        if answer.error is not None:
+            raise KafkaException(answer.error)
+    return {(answer.topic, answer.partition): answer.offset for answer in answers}

@@ -13,27 +13,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from django import db
 from django.db import connection, reset_queries, transaction
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import (
     BrokenTransaction,
-    DecodeError,
-    HandlerExit,
     NoHandler,
-    PermanentError,
     RejectAlert,
     RetryLater,
-    TransientError,
 )
 from tom_alertstreams.handlers import Style
 
-from .failures import Meaning, judge, outcome_of, text_of, wait_if_away
+from .calls import Calls, content_error
+from .failures import Meaning, judge, outcome_of, text_of, unavailable, wait_if_away
+from .fuse import Fuse
 from .ledger import Ledger
 from .offsets import Progress
 from .preparing import Preparer
+from .runs import Status
 from .source import AlertSource, Binding
 
 logger = logging.getLogger(__name__)
@@ -51,15 +50,20 @@ class Runner:
         progress: Progress,
         ledger: Ledger,
         preparer: Preparer,
+        fuse: Fuse,
+        status: Status,
         stopping: Callable[[], bool],
     ) -> None:
         """
+        :param status: hears which alerts a handler has in hand.
         :param stopping: True when what is in hand shall be finished and nothing more begun.
         """
         self.source = source
         self.progress = progress
         self.ledger = ledger
         self.preparer = preparer
+        self.fuse = fuse
+        self._calls = Calls(source, status)
         #: How long the last transaction was open, in seconds.
         self.last_transaction_s = 0.0
         self.stopping = stopping
@@ -89,24 +93,40 @@ class Runner:
 
     def _commit(self, binding: Binding | None, alerts: Sequence[Alert], call: Callable[[], Sequence[Outcome]]) -> int:
         """One transaction. ``call`` returns the outcomes of a prefix of the alerts; only those are finished."""
-        began = time.monotonic()
-        with transaction.atomic():
-            self.progress.begin(alerts)
-            outcomes = call()
-            if connection.get_rollback():
-                raise BrokenTransaction(
-                    hint="Let the error out, or put the query that may fail into its own transaction.atomic()."
-                )
-            finished = alerts[: len(outcomes)]
-            if len(finished) < len(alerts):
-                self.progress.trim(alerts, len(finished))
-            self.ledger.record(binding, finished, outcomes, [self.progress.previous(alert) for alert in finished])
+        began, called = time.monotonic(), False
+        try:
+            with transaction.atomic():
+                self.progress.begin(alerts)
+                called = True
+                finished = self._call_and_record(binding, alerts, call)
+        except db.Error as error:
+            if called:
+                raise
+            raise unavailable(error) from error  # the lock, or our own rows: whatever it is, no alert is at fault
         self.progress.committed(finished)
         self.ledger.committed()
+        self.fuse.committed()
         reset_queries()  # with DEBUG on, Django keeps every query for ever
         self.last_transaction_s = time.monotonic() - began
         self._warn_of_long_lock(binding)
         return len(finished)
+
+    def _call_and_record(
+        self, binding: Binding | None, alerts: Sequence[Alert], call: Callable[[], Sequence[Outcome]]
+    ) -> Sequence[Alert]:
+        """Inside the transaction. Returns the alerts that it finishes."""
+        outcomes = call()
+        if connection.get_rollback():
+            raise BrokenTransaction(
+                hint="Let the error out, or put the query that may fail into its own transaction.atomic()."
+            )
+        finished = alerts[: len(outcomes)]
+        if len(finished) < len(alerts):
+            self.progress.trim(alerts, len(finished))
+        previous = [self.progress.previous(alert) for alert in finished]
+        self.fuse.judge(outcome for outcome, row in zip(outcomes, previous, strict=True) if row is None)
+        self.ledger.record(binding, finished, outcomes, previous)
+        return finished
 
     def _warn_of_long_lock(self, binding: Binding | None) -> None:
         if self._warned_of_lock or connection.vendor != "sqlite" or self.last_transaction_s <= _LONG_LOCK_S:
@@ -139,7 +159,7 @@ class Runner:
     def _alone(self, binding: Binding, alert: Alert) -> None:
         """One alert in its own transaction; if it fails, a second transaction that says so."""
         try:
-            call = self._ready(binding, alert)
+            call = self._calls.ready(binding, alert)
             self._commit(binding, [alert], lambda: [call()])
             return
         except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
@@ -153,7 +173,7 @@ class Runner:
     def _alone_outside(self, binding: Binding, alert: Alert) -> None:
         """One alert whose handler makes its own transactions: at least once."""
         try:
-            outcome = self._ready(binding, alert)()
+            outcome = self._calls.ready(binding, alert)()
         except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
             wait_if_away(error)
             outcome = outcome_of(error)
@@ -173,7 +193,7 @@ class Runner:
         for savepoints in (False, True):
             if not savepoints and binding.handler.path in self._under_savepoints:
                 continue
-            calls = [self._ready_or_failed(binding, alert) for alert in alerts]
+            calls = [self._calls.ready_or_failed(binding, alert) for alert in alerts]
             try:
                 return self._commit(binding, alerts, lambda: self._call_in_turn(binding, calls, savepoints))  # noqa: B023
             except Exception as error:  # noqa: BLE001  (tried again more carefully below)
@@ -223,10 +243,10 @@ class Runner:
 
     def _halve(self, binding: Binding, alerts: Sequence[Alert]) -> int:
         try:
-            opened = [self._content_error(alert) for alert in alerts]
+            opened = [content_error(alert) for alert in alerts]
             ready = [alert for alert, error in zip(alerts, opened, strict=True) if error is None]
             prepared = self.preparer.prepare(binding, ready)
-            return self._commit(binding, alerts, lambda: self._call_batch(binding, ready, opened, prepared))
+            return self._commit(binding, alerts, lambda: self._calls.batch(binding, ready, opened, prepared))
         except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
             wait_if_away(error)
             if len(alerts) == 1:
@@ -234,89 +254,14 @@ class Runner:
                 return self._commit(binding, alerts, lambda: [outcome])
         middle = len(alerts) // 2
         finished = self._halve(binding, [alert.fresh() for alert in alerts[:middle]])
-        if self.stopping():
-            return finished
+        if finished < middle or self.stopping():
+            return finished  # never over what is not finished
         try:
             return finished + self._halve(binding, [alert.fresh() for alert in alerts[middle:]])
         except Exception:
             if finished:  # as in _one_by_one
                 return finished
             raise
-
-    @staticmethod
-    def _call_batch(
-        binding: Binding, ready: Sequence[Alert], opened: Sequence[Exception | None], prepared: Any
-    ) -> list[Outcome]:
-        handler = binding.handler
-        answer = None
-        if ready:
-            arguments = (list(ready),) if handler.prepare is None else (list(ready), prepared)
-            keywords = {} if handler.options is None else {"options": handler.options}
-            answer = _run(handler.function, *arguments, **keywords)
-        if answer is None:
-            answer = [Outcome.done()] * len(ready)
-        if len(answer) != len(ready) or not all(isinstance(outcome, Outcome) for outcome in answer):
-            raise PermanentError(
-                f"{handler.path} returned {len(answer)} outcomes for {len(ready)} alerts.",
-                hint="A batch handler returns None, or one Outcome per alert in the order of the list.",
-            )
-        outcomes = iter(answer)
-        return [next(outcomes) if error is None else outcome_of(error) for error in opened]
-
-    # --- calling one alert -----------------------------------------------------------------------------------------
-
-    def _content_error(self, alert: Alert) -> Exception | None:
-        """Decode outside the transaction: a broken alert is a failure, a registry that is away is not."""
-        try:
-            _ = alert.content
-        except TransientError:
-            raise
-        except (PermanentError, RejectAlert, RetryLater) as error:
-            return error
-        except Exception as error:  # noqa: BLE001  (a stream's decode may let through what its library met)
-            return DecodeError(f"{type(error).__name__}: {error}")
-        return None
-
-    def _ready_or_failed(self, binding: Binding, alert: Alert) -> Callable[[], Outcome]:
-        try:
-            return self._ready(binding, alert)
-        except (PermanentError, RejectAlert, RetryLater) as error:
-            outcome = outcome_of(error)
-            return lambda: outcome
-
-    def _ready(self, binding: Binding, alert: Alert) -> Callable[[], Outcome]:
-        """The call of the handler with its arguments made: decoding needs no transaction."""
-        handler = binding.handler
-        if handler.style is Style.ALERT:
-            if error := self._content_error(alert):
-                raise error
-            keywords = {} if handler.options is None else {"options": handler.options}
-
-            def call() -> Outcome:
-                answer = _run(handler.function, alert, **keywords)
-                return answer if isinstance(answer, Outcome) else Outcome.done()
-
-            return call
-        arguments = self.source.handler_arguments(alert)
-        if handler.style is Style.V2:
-            offered = {"alert_stream": self.source, "topic": alert.topic, "metadata": (*arguments, None)[1]}
-            keywords = {name: value for name, value in offered.items() if name in handler.keywords}
-            arguments = arguments[:1]
-        else:
-            keywords = {}
-
-        def call_unmarked() -> Outcome:
-            _run(handler.function, *arguments, **keywords)
-            return Outcome.done()
-
-        return call_unmarked
-
-
-def _run(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    try:
-        return function(*arguments, **keywords)
-    except SystemExit as error:  # written for a script: here it would end the thread of the stream without a word
-        raise HandlerExit(f"the handler called sys.exit({error.code!r}).") from error
 
 
 def batch_pause_s() -> float:

@@ -6,22 +6,47 @@ import hashlib
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any
 
 from django import db
 from django.utils import timezone
 
+from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import StreamSettings
 from tom_alertstreams.models import StreamRun
 
 from .failures import clean, heal_connection
 from .ledger import Tally
+from .source import Binding
 
 #: Seconds between two writes of a StreamRun row while nothing changes.
 HEARTBEAT_S = 10.0
 
+_GAPS_KEPT = 100
+
 State = StreamRun.State
+
+
+@dataclass(frozen=True)
+class InHand:
+    """What a handler is working on."""
+
+    binding: Binding
+    alerts: Sequence[Alert]
+    #: ``time.monotonic()`` at its start.
+    since: float
+
+    @property
+    def limit_s(self) -> float:
+        """HANDLER_TIMEOUT_S."""
+        return self.binding.topic.delivery.handler_timeout_s
+
+    def __str__(self) -> str:
+        first, more = self.alerts[0].coordinates, len(self.alerts) - 1
+        return f"{self.binding.handler.path} with {first}" + (f" and {more} more" if more else "")
 
 
 @dataclass
@@ -36,14 +61,36 @@ class Status:
     #: Assigned partitions with a position: at least once True means the broker let us in.
     connected: bool = False
     tally: Tally = field(default_factory=Tally)
+    in_hand: InHand | None = None
+    #: ``time.monotonic()`` when the loop last went round or began an alert; None before its first turn.
+    moved_at: float | None = None
+    #: The StreamRun of this life, once it is written.
+    run_id: int | None = None
+    fuse_blown: bool | None = None
+    gaps: list[dict[str, Any]] = field(default_factory=list)
 
     def say(self, state: StreamRun.State, reason: str = "") -> bool:
         """Note a state; True if it is news."""
         news = (state, reason) != (self.state, self.reason)
         self.state, self.reason = state, reason
-        if reason and state in (State.WAITING, State.DOWN):
+        if reason and state not in (State.STARTING, State.RUNNING, State.STOPPED):
             self.last_error = reason
         return news
+
+    def begin(self, binding: Binding, alerts: Sequence[Alert]) -> None:
+        """A handler is called now."""
+        self.moved_at = time.monotonic()
+        self.in_hand = InHand(binding, alerts, self.moved_at)
+
+    def end(self) -> None:
+        """The handler has returned."""
+        self.moved_at = time.monotonic()
+        self.in_hand = None
+
+    def note_gap(self, topic: str, partition: int, expected: int, found: int, reason: str) -> None:
+        """Remember alerts that the broker does not have any more."""
+        gap = {"topic": topic, "partition": partition, "expected": expected, "found": found, "reason": reason}
+        self.gaps = [*self.gaps, {**gap, "time": timezone.now().isoformat()}][-_GAPS_KEPT:]
 
 
 class RunRecord:
@@ -72,16 +119,25 @@ class RunRecord:
         self._row.state, self._row.lag = self._status.state, self._status.lag
         self._row.reason = clean(self._status.reason, 10_000)
         self._row.last_error = clean(self._status.last_error, 10_000)
+        self._row.fuse_blown, self._row.gaps = self._status.fuse_blown, self._status.gaps
         self._written_at, self._written_state = now, state
         try:
             self._row.save()
         except db.Error:
             heal_connection()
+        else:
+            self._status.run_id = self._row.pk
 
     def end(self) -> None:
         """The life is over."""
         self._row.ended = timezone.now()
         self.beat(force=True)
+
+
+def fuse_is_blown(stream: str, group_id: str) -> bool:
+    """Whether the last life of a stream ended by its fuse, or has not seen an alert succeed since."""
+    lives = StreamRun.objects.filter(stream=stream, group_id=group_id[:255], fuse_blown__isnull=False)
+    return bool(lives.order_by("-heartbeat", "-pk").values_list("fuse_blown", flat=True).first())
 
 
 def version() -> str:

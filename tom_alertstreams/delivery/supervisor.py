@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
 import time
@@ -14,12 +15,13 @@ from typing import Any, Protocol
 from django.db import connections
 
 from tom_alertstreams.conf import StreamSettings
-from tom_alertstreams.exceptions import describe
+from tom_alertstreams.exceptions import StreamStopped, describe
 from tom_alertstreams.redaction import redact
 
 from .failures import text_of, traceback_of
 from .runs import State, Status
 from .source import Control
+from .watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -66,18 +68,27 @@ class StreamThread(threading.Thread):
                     self.stream.deliver(self.control, self.status)
                     self.succeeded = True
                     return
+                except StreamStopped as error:
+                    self._report(error, State(error.state))
+                    return
                 except Exception as error:  # noqa: BLE001  (one stream's trouble is its own)
                     self._report(error)
                 if self.control.once:
                     return
                 if time.monotonic() - began > _GOOD_LIFE_S:
                     pause_s = _FIRST_RESTART_S
-                logger.warning("%s: starts again in %.0f s", self.status.label, pause_s)
-                self.control.stopping.wait(pause_s)
+                wait_s = pause_s * random.uniform(0.8, 1.2)  # noqa: S311  (so that streams do not all come back at once)
+                logger.warning("%s: starts again in %.0f s", self.status.label, wait_s)
+                self.control.stopping.wait(wait_s)
                 pause_s = min(2 * pause_s, _LONGEST_RESTART_S)
             self.succeeded = self.status.connected
         finally:
             connections.close_all()
+
+    @property
+    def settings(self) -> StreamSettings:
+        """Those of the stream."""
+        return self.stream.settings
 
     def could_run(self, out_of_time: bool) -> bool:
         """Whether this stream did what it was started for.
@@ -88,9 +99,11 @@ class StreamThread(threading.Thread):
             return self.succeeded or self.is_alive()
         return self.status.connected if out_of_time else self.succeeded
 
-    def _report(self, error: Exception) -> None:
-        self.status.say(State.DOWN, f"{type(error).__name__}: {text_of(error)}")
-        logger.error("%s is down: %s", self.status.label, self.status.reason, extra=describe(error))
+    def _report(self, error: Exception, state: State = State.DOWN) -> None:
+        self.status.say(
+            state, text_of(error) if state is not State.DOWN else f"{type(error).__name__}: {text_of(error)}"
+        )
+        logger.error("%s is %s: %s", self.status.label, state.label, self.status.reason, extra=describe(error))
         logger.debug("%s", redact(traceback_of(error)))
 
 
@@ -115,7 +128,7 @@ class Supervisor:
         :returns: the exit code: 0, or 1 where no stream could run or one did not stop in time.
         """
         began = reported = time.monotonic()
-        with self._signals():
+        with self._signals(), Watchdog(self.threads):
             for thread in self.threads:
                 thread.start()
             while any(thread.is_alive() for thread in self.threads) and not self.control.stopping.is_set():
@@ -135,7 +148,7 @@ class Supervisor:
             tally, status = thread.status.tally, thread.status
             logger.info(
                 "%s is %s: received %d, done %d, rejected %d, waiting %d, dead %d, lag %s",
-                status.label, status.state.value, tally["received"], tally["done"], tally["rejected"], tally["waiting"],
+                status.label, status.state.label, tally["received"], tally["done"], tally["rejected"], tally["waiting"],
                 tally["dead"], "unknown" if status.lag is None else status.lag,
                 extra={"stream": status.label},
             )  # fmt: skip

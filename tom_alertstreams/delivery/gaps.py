@@ -1,0 +1,85 @@
+"""Alerts that the broker has deleted before they were read, and topics that were made anew under their old name.
+
+Either is an incident: it is logged and kept in the StreamRun with both offsets, and then ON_GAP decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer
+
+from tom_alertstreams.conf import OnGap
+from tom_alertstreams.exceptions import AlertsMissing
+
+from .broker_errors import ErrorMemory
+from .offsets import Offsets, Partition, edges
+from .runs import Status
+
+DELETED = "alerts between were deleted by the broker before they were read"
+MADE_ANEW = "the topic was deleted and made anew"
+
+
+class Gaps:
+    """The partitions of one stream whose stored offset the broker does not have."""
+
+    def __init__(self, status: Status, errors: ErrorMemory, on_gap: Callable[[str], OnGap]) -> None:
+        """
+        :param on_gap: topic → ON_GAP.
+        """
+        self._status = status
+        self._errors = errors
+        self._on_gap = on_gap
+        self._out_of_range: set[Partition] = set()
+        #: Where the broker's log begins. The stored offset stays until an alert is handled: the row is moved by
+        #: compare-and-set only, with an effect.
+        self._lowest: dict[Partition, int] = {}
+
+    def note(self, partition: Partition) -> None:
+        """The broker has said that our offset is out of its range."""
+        self._out_of_range.add(partition)
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """These partitions are no longer ours."""
+        self._out_of_range -= set(partitions)
+
+    def first_offset(self, partition: Partition, stored: int) -> int:
+        """Where to read a partition, given the stored offset."""
+        return max(stored, self._lowest.get(partition, 0))
+
+    def resolve(self, consumer: Consumer, offsets: Offsets, topic_ids: Mapping[str, str]) -> None:
+        """Find out what is missing, and where reading can go on.
+
+        :param offsets: those of all partitions that are ours are loaded.
+        :param topic_ids: topic → its id now, where the broker tells.
+        :raises AlertsMissing: ON_GAP says to stop.
+        :raises KafkaException: the broker does not answer.
+        """
+        anew = set(offsets.made_anew(topic_ids))
+        concerned = sorted(self._out_of_range | anew)
+        if not concerned:
+            return
+        lows, highs = edges(consumer, concerned, OFFSET_BEGINNING), edges(consumer, concerned, OFFSET_END)
+        for partition in concerned:
+            low, high, wanted = lows[partition], highs[partition], offsets.next_offset(partition)
+            if partition in anew or wanted > high:
+                self._tell(partition, wanted, low, high, MADE_ANEW)
+                offsets.move_back(partition, low, topic_ids.get(partition[0], ""))  # the row would never match again
+                self._lowest.pop(partition, None)
+            elif wanted < low:
+                self._tell(partition, wanted, low, high, DELETED)
+                self._lowest[partition] = low
+            self._out_of_range.discard(partition)
+
+    def _tell(self, partition: Partition, wanted: int, low: int, high: int, reason: str) -> None:
+        topic, number = partition
+        stop = self._on_gap(topic) == "stop"
+        text = f"offset {wanted} is not on the broker any more, which has {low} to {high}: {reason}."
+        self._status.note_gap(topic, number, wanted, low, reason)
+        if stop:
+            command = f"seekstream {self._status.label} --to earliest --topic {topic}"
+            raise AlertsMissing(
+                text, stream=self._status.label, topic=topic, partition=number,
+                hint=f"ON_GAP is stop. To go on with what is there: {command}.",
+            )  # fmt: skip
+        self._errors.remember(f"{topic}[{number}]: {text} Reading goes on at {low}.")

@@ -1,0 +1,54 @@
+"""What the broker calls this incarnation of a topic: a topic that is deleted and made anew keeps its name, not its id.
+
+Without the id a topic made anew would be noticed only while it is shorter than our offset.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from .offsets import BROKER_TIMEOUT_S
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT_S = 5.0
+#: Of a client that lives for one question: it warns of every consumer setting, and what goes wrong is in its answer.
+_unheard = logging.Logger("tom_alertstreams.librdkafka.admin")  # noqa: LOG001  (nobody's child: nothing gets out)
+_unheard.addHandler(logging.NullHandler())
+
+
+class TopicIds:
+    """Asks one cluster. Where it does not tell (Kafka before 2.8, or no right to ask), it is not asked again."""
+
+    def __init__(self, consumer_config: dict[str, Any]) -> None:
+        self._config = consumer_config
+        self._tells = True
+
+    def ask(self, consumer: Consumer, topics: Iterable[str]) -> dict[str, str]:
+        """Topic → id, of those whose id the broker tells.
+
+        :raises KafkaException: the broker does not answer.
+        """
+        names = sorted(set(topics))
+        if not names or not self._tells:
+            return {}
+        metadata = consumer.list_topics(timeout=BROKER_TIMEOUT_S)
+        # librdkafka asks the controller, and waits in vain where none is named, as by its own mock cluster.
+        if metadata.controller_id not in metadata.brokers:
+            self._tells = False
+            return {}
+        admin = AdminClient(self._config, logger=_unheard)
+        answers = admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT_S)
+        found: dict[str, str] = {}
+        for topic, answer in answers.items():
+            try:
+                found[topic] = str(answer.result().topic_id or "")
+            except KafkaException as error:
+                self._tells = False
+                logger.debug("no id of topic %s: %s", topic, error)
+        return {topic: topic_id for topic, topic_id in found.items() if topic_id.strip("A")}  # all zeros is no id
