@@ -1,10 +1,10 @@
-"""Take each promise away and see its test fail: ``python -m tests.mutants.run [--fast] [NAME …]``.
+"""Take each promise away and see its test fail: ``python -m tests.mutants.run [--fast] [--part K/N] [NAME …]``.
 
 A mutant is a patch beside this file, made with ``git diff``, under a header::
 
     # promise: no alert is committed before its effect
     # test: tests/unit/test_loop.py::test_crash_before_commit
-    # needs: postgres          (optional; postgres or kafka: the test runs there)
+    # needs: tom postgres      (optional: a TOM around the core app, a PostgreSQL, a Kafka)
 
 It is applied to a copy of the tree and the test is run in it. Only a failing test counts as caught: a patch that no
 longer applies, or code that cannot even be imported, is an error. Exit code 1 where a mutant survived or there was an error.
@@ -19,10 +19,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -31,8 +32,10 @@ from tests import services
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SERVICES = {"postgres", "kafka"}
+NEEDS = {"tom", "postgres", "kafka"}
 TIMEOUT_S = 300
+#: Most tests wait for a broker now and then, so that one more than the processors of a small machine pays.
+_WORKERS = (os.cpu_count() or 2) + 1
 # What a broken patch raises, as against a broken promise.
 NOT_A_FINDING = ("NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
 LEFT_BEHIND = 'failed on teardown with "AssertionError'
@@ -54,7 +57,7 @@ class Mutant:
         head = path.read_text(encoding="utf-8").partition("\ndiff ")[0]
         fields = dict(re.findall(r"^# (\w+): *(.*?) *$", head, re.MULTILINE))
         needs = frozenset(fields.get("needs", "").replace(",", " ").split())
-        if not fields.get("promise") or "::" not in fields.get("test", "") or not needs <= SERVICES:
+        if not fields.get("promise") or "::" not in fields.get("test", "") or not needs <= NEEDS:
             raise ValueError(f"{path.name}: the header needs `# promise: …` and `# test: path::name`")
         return cls(path, fields["promise"], fields["test"], needs)
 
@@ -65,6 +68,7 @@ class Outcome:
 
     verdict: str
     detail: str = ""
+    seconds: float = 0.0
 
 
 def copy_tree(target: Path) -> None:
@@ -77,13 +81,19 @@ def copy_tree(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-def apply(patch: Path, tree: Path) -> str:
-    """Apply a patch to a copy; returns what is wrong with it, empty if nothing."""
+def apply(patch: Path, tree: Path, *, check: bool = False) -> str:
+    """Apply a patch to a copy, or only ``check`` that it would; returns what is wrong with it, empty if nothing."""
     # Outside any repository, as the copy is, git applies to the files as they are. Without GIT_DIR and its like it
     # would find the repository of a commit hook.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment["GIT_CEILING_DIRECTORIES"] = str(tree.parent)
-    done = subprocess.run(["git", "apply", str(patch)], cwd=tree, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "apply", *(["--check"] if check else []), str(patch)],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     return done.stderr.strip() if done.returncode else ""
 
 
@@ -172,12 +182,16 @@ class Runner:
             shutil.copytree(self._pristine, tree, dirs_exist_ok=True)
             if patched and (problem := apply(mutant.path, tree)):
                 return Outcome("broken", f"the patch does not apply: {problem}")
-            return run_test(mutant.test, tree, self._environment(mutant, tree.name))
+            since = time.monotonic()
+            outcome = run_test(mutant.test, tree, self._environment(mutant, tree.name))
+            return replace(outcome, seconds=time.monotonic() - since)
         finally:
             shutil.rmtree(tree, ignore_errors=True)
 
     def _environment(self, mutant: Mutant, name: str) -> dict[str, str]:
         environment = dict(self._servers)
+        if "tom" not in mutant.needs:  # without tomtoolkit Django starts in a fraction of the time
+            environment["DJANGO_SETTINGS_MODULE"] = "tests.settings_core"
         if "postgres" in mutant.needs and services.POSTGRES in environment:
             # Mutants run side by side: each has its databases.
             server = urlsplit(environment[services.POSTGRES])
@@ -194,7 +208,9 @@ def show(mutants: Sequence[Mutant], outcomes: Sequence[Outcome]) -> None:
     """Print the table, and below it why something is not as it should be."""
     widths = [max(len(text) for text in column) for column in zip(*((m.promise, m.test) for m in mutants), strict=True)]
     for mutant, outcome in zip(mutants, outcomes, strict=True):
-        print(f"{mutant.promise:{widths[0]}} | {mutant.test:{widths[1]}} | {verdict(outcome)}")
+        print(
+            f"{mutant.promise:{widths[0]}} | {mutant.test:{widths[1]}} | {outcome.seconds:4.0f} s | {verdict(outcome)}"
+        )
     for mutant, outcome in zip(mutants, outcomes, strict=True):
         if verdict(outcome) == ERROR:
             print(f"\n{mutant.path.name}: {outcome.detail}")
@@ -202,18 +218,30 @@ def show(mutants: Sequence[Mutant], outcomes: Sequence[Outcome]) -> None:
     print(f"\n{caught} of {len(mutants)} mutants caught")
 
 
+def _part(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 1/4")
+    return int(part), int(parts)
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="only patches with one of these in their name")
     parser.add_argument("--fast", action="store_true", help="do not check first that the tests pass unpatched")
+    parser.add_argument(
+        "--part", type=_part, metavar="K/N", default=(1, 1), help="only every N-th patch, from the K-th"
+    )
     options = parser.parse_args()
     try:
         mutants = [Mutant.load(path) for path in sorted(HERE.glob("*.patch"))]
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
+    first, step = options.part
     mutants = [m for m in mutants if not options.names or any(name in m.path.stem for name in options.names)]
+    mutants = mutants[first - 1 :: step]
     if not mutants:
         print("no mutants")
         return 1 if options.names else 0
@@ -226,7 +254,7 @@ def main() -> int:
             return 1
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tom-alertstreams-mutants-")))
         runner = Runner(servers, folder)
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(_WORKERS) as pool:
             before: dict[tuple[str, frozenset[str]], Outcome] = {}
             if not options.fast:
                 tests = {(mutant.test, mutant.needs): mutant for mutant in mutants}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.mutants.run import CAUGHT, ERROR, SURVIVED, Mutant, apply, run_test, verdict
+from tests.mutants.run import CAUGHT, ERROR, HERE, ROOT, SURVIVED, Mutant, apply, copy_tree, run_test, verdict
 
 CODE = "def double(n):\n    return 2 * n\n"
 PATCH = """\
@@ -120,3 +121,21 @@ def test_incomplete_header_is_refused(tmp_path: Path, header: str) -> None:
     path.write_text(f"{header}\ndiff --git a/a b/a\n")
     with pytest.raises(ValueError, match=r"bad\.patch"):
         Mutant.load(path)
+
+
+class TestEveryPatch:
+    """A patch that the code has left behind proves nothing any more, and would be found only when all of them are run."""
+
+    @pytest.mark.parametrize("patch", sorted(HERE.glob("*.patch")), ids=lambda path: path.stem)
+    def test_names_a_test_that_exists(self, patch: Path) -> None:
+        file, *names = Mutant.load(patch).test.split("::")
+        text = (ROOT / file).read_text()
+        for name in names:
+            assert re.search(rf"(def|class) {re.escape(name.partition('[')[0])}\b", text)
+
+    def test_applies(self, tmp_path: Path) -> None:
+        tree = tmp_path / "tree"
+        copy_tree(tree)
+        assert {
+            patch.name: problem for patch in HERE.glob("*.patch") if (problem := apply(patch, tree, check=True))
+        } == {}
