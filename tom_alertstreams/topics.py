@@ -58,7 +58,7 @@ class TopicKeys:
     @staticmethod
     def glob_agrees(key: str, topic: str) -> bool:
         """Whether ``topic``, which ``key`` took, would also match ``key`` read as a glob. Where not, warn the user."""
-        return key == topic or re.match(_glob_regex(key), topic) is not None
+        return key == topic or re.match(glob_regex(key), topic) is not None
 
 
 def _as_regex(key: str, prefix_regex: bool) -> re.Pattern[str]:
@@ -67,10 +67,10 @@ def _as_regex(key: str, prefix_regex: bool) -> re.Pattern[str]:
             return re.compile(key)
         except re.error:  # "*.text" is a glob and no regular expression
             pass
-    return re.compile(_glob_regex(key))
+    return re.compile(glob_regex(key))
 
 
-def _glob_regex(key: str) -> str:
+def glob_regex(key: str) -> str:
     """A glob as an anchored regular expression that Python and POSIX read alike."""
     parts = []
     for character in key:
