@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.brokers import ScriptedBroker
+from tests.effects import handlers
 from tests.effects.models import Effect
 from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
 from tom_alertstreams.delivery.loop import DeliveryLoop
@@ -49,6 +50,14 @@ def _short(value: Any) -> bool:
 def make(*args: Any, **kwargs: Any) -> AlertStream:
     """A stream from the arguments of :func:`entry`."""
     return get_alert_streams([entry(*args, **kwargs)])[0]
+
+
+def publish(broker: ScriptedBroker, topic: str, count: int, partition: int = 0, **content: Any) -> None:
+    """Write so many JSON messages, numbered ``n``, to a partition of a topic that is made if need be."""
+    broker.create_topic(topic)
+    for number in range(count):
+        broker.produce(topic, handlers.content(n=number, **content), partition=partition)
+    broker.flush()
 
 
 def run_once(stream: AlertStream, control: Control | None = None) -> Status:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
-from tests.streams import counts, effects, make, run_once
+from tests.streams import counts, effects, make, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import LookUpUnavailable
 
@@ -24,10 +24,7 @@ def test_what_is_not_finished_is_not_passed_over(broker: ScriptedBroker, topic: 
             away.append(alert.offset)
             raise LookUpUnavailable
 
-    broker.create_topic(topic)
-    for number in range(8):
-        broker.produce(topic, handlers.content(n=number))
-    broker.flush()
+    publish(broker, topic, 8)
     handlers.trouble.append(do)
     run_once(make(broker.bootstrap_servers, group_id, {topic: "many"}))
     assert away

@@ -8,7 +8,7 @@ import pytest
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
-from tests.streams import counts, effects, make, next_offset, run_once
+from tests.streams import counts, effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import DeliverySettings, StreamSettings
 from tom_alertstreams.delivery import supervisor as supervisor_module
@@ -23,13 +23,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 STYLES = ["write_then_trouble", "each", "many"]
 #: Failed alerts wait for longer than a test lasts.
 SLOW_RETRY = {"TOTAL": 3, "MIN_WAIT_S": 300, "MAX_WAIT_S": 300}
-
-
-def publish(broker: ScriptedBroker, topic: str, count: int) -> None:
-    broker.create_topic(topic)
-    for number in range(count):
-        broker.produce(topic, handlers.content(n=number))
-    broker.flush()
 
 
 def fail(alert: Alert) -> None:

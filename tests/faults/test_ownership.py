@@ -8,8 +8,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.brokers import ScriptedBroker
-from tests.effects import handlers
-from tests.streams import effects, make, next_offset, run_once
+from tests.streams import effects, make, next_offset, publish, run_once
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import Supervisor
 from tom_alertstreams.exceptions import TakenOver
@@ -18,17 +17,10 @@ from tom_alertstreams.models import Installation, StreamPartition, StreamRun, Su
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
 
 
-def publish(broker: ScriptedBroker, topic: str) -> None:
-    broker.create_topic(topic)
-    for number in range(10):
-        broker.produce(topic, handlers.content(n=number))
-    broker.flush()
-
-
 @pytest.fixture
 def production(broker: ScriptedBroker, topic: str, group_id: str) -> str:
     """The id of a database that has handled five of ten alerts; the one of this test is another one afterwards."""
-    publish(broker, topic)
+    publish(broker, topic, 10)
     run_once(make(broker.bootstrap_servers, group_id, {topic: "one"}), Control(max_alerts=5))
     owner = str(Installation.current().id)
     Installation.objects.update(id=uuid.uuid4())
@@ -65,7 +57,7 @@ def test_take_over(broker: ScriptedBroker, topic: str, group_id: str, production
 
 def test_the_mark_of_another_program_is_nobodys(broker: ScriptedBroker, topic: str, group_id: str) -> None:
     """As left by tom-alertstreams 1.x: the group goes on where it was."""
-    publish(broker, topic)
+    publish(broker, topic, 10)
     consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": group_id})
     consumer.commit(offsets=[TopicPartition(topic, 0, 7, "something else")], asynchronous=False)
     consumer.close()

@@ -12,7 +12,7 @@ import pytest
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.processes import wait_until
-from tests.streams import effects, make
+from tests.streams import effects, make, publish
 from tom_alertstreams.delivery import watchdog
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import Supervisor
@@ -37,10 +37,7 @@ class TestSlowHandler:
         self, broker: ScriptedBroker, topic: str, group_id: str, gate: threading.Event
     ) -> Iterator[threading.Thread]:
         """The supervisor of a stream whose handler may take 0.05 s, in a thread; stuck is then what lasts over 0.2 s."""
-        broker.create_topic(topic)
-        for number in range(3):
-            broker.produce(topic, handlers.content(n=number))
-        broker.flush()
+        publish(broker, topic, 3)
         config = {"max.poll.interval.ms": 60_000}
         delivery = {"HANDLER_TIMEOUT_S": 0.05, "BATCH_SECONDS": 0.05}
         # Outside: inside it holds SQLite's lock, and nobody could write that it is stuck.

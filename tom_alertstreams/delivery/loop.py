@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import BrokerUnavailable, FuseBlown, PartitionLost, StreamStopped, TransientError
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import Installation
 from tom_alertstreams.redaction import redact
 
@@ -32,7 +33,7 @@ from .runs import RunRecord, State, Status, fuse_is_blown
 from .source import AlertSource, Control
 from .waiting import WaitingAlerts
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -214,6 +215,8 @@ class DeliveryLoop:
             self.status.fuse_blown = self._fuse.half_open
             for _ in range(finished):  # callbacks run only inside poll: the queue is as it was
                 alerts.popleft()
+            for index in range(granted - finished):  # a call that was rolled back may have changed what it got
+                alerts[index] = alerts[index].fresh()
             self._leave_lock_free(self._runner)
 
     def _try_waiting(self) -> None:
