@@ -13,6 +13,7 @@ from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import PermanentError, RejectAlert
 from tom_alertstreams.handlers import batch_handler
 from tom_alertstreams.ingest.handlers import ingest_reports
+from tom_alertstreams.ingest.reasons import reason_of
 from tom_alertstreams.ingest.reports import RejectCode, TargetReport
 from tom_alertstreams.ingest.rules import verdict
 
@@ -74,8 +75,8 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
         reports.append([item if refusals[index] else _placed(item, found.positions)])
     outcomes = ingest_reports(reports, alerts, options)
     return [
-        _outcome(alert, outcome, refusals.get(index), found, options)
-        for index, (alert, outcome) in enumerate(zip(alerts, outcomes, strict=True))
+        _outcome(alert, item, outcome, refusals.get(index), found, options)
+        for index, (alert, item, outcome) in enumerate(zip(alerts, found.items, outcomes, strict=True))
     ]
 
 
@@ -83,7 +84,7 @@ def _read(alert: Alert) -> TargetReport | Outcome:
     try:
         return parse(alert)
     except RejectAlert as rejection:
-        return Outcome.rejected(rejection.code, rejection.object_id)
+        return Outcome.rejected(rejection.code, rejection.object_id, rejection.reason)
     except PermanentError as error:
         return Outcome.failed(error)
 
@@ -103,13 +104,18 @@ def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetRepor
 
 
 def _outcome(
-    alert: Alert, outcome: Outcome, refusal: RejectCode | None, found: LookedUp, options: AlerceOptions
+    alert: Alert,
+    item: TargetReport | Outcome,
+    outcome: Outcome,
+    refusal: RejectCode | None,
+    found: LookedUp,
+    options: AlerceOptions,
 ) -> Outcome:
     """Ingest says ``no_position`` before it looks at the rules: say what really stood in the way."""
     if outcome.kind != "rejected" or outcome.code != "no_position":
         return outcome
-    if refusal is not None:
-        return Outcome.rejected(refusal, outcome.object_id)
+    if refusal is not None and isinstance(item, TargetReport):
+        return Outcome.rejected(refusal, outcome.object_id, reason_of(refusal, item, alert.content, options))
     if outcome.object_id in found.known:
         return outcome  # a Target without a fixed position, and FOLLOW_KNOWN is off: asking again would change nothing
     return Outcome.retry(

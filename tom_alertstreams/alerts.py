@@ -83,6 +83,8 @@ class Outcome:
     error: Exception | None = None
     delay_s: float = 0.0
     give_up_after_s: float | None = None
+    #: Why it was rejected, in words for whoever tries the alert out; never stored.
+    reason: str = field(default="", compare=False)
 
     @classmethod
     def done(cls) -> Outcome:
@@ -90,9 +92,12 @@ class Outcome:
         return _DONE
 
     @classmethod
-    def rejected(cls, code: str, object_id: str = "") -> Outcome:
-        """The alert is not for us. Counted under ``code``; what the handler wrote for it stays."""
-        return cls("rejected", code=code, object_id=object_id)
+    def rejected(cls, code: str, object_id: str = "", reason: str = "") -> Outcome:
+        """The alert is not for us. Counted under ``code``; what the handler wrote for it stays.
+
+        :param reason: what decided, in words; ``tryalert`` shows it.
+        """
+        return cls("rejected", code=code, object_id=object_id, reason=reason)
 
     @classmethod
     def failed(cls, error: Exception) -> Outcome:

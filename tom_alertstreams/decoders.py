@@ -105,6 +105,25 @@ def decode_container(raw: bytes) -> Any:
     return records[0] if len(records) == 1 else records
 
 
+def first_record(raw: bytes) -> tuple[bytes, int]:
+    """A file of alerts as one message: a container with its first record only, and how many records there were.
+
+    What is no container, or a broken one, is returned as it is and counts as one.
+    """
+    if not raw.startswith(CONTAINER_MAGIC):
+        return raw, 1
+    try:
+        reader = fastavro.reader(io.BytesIO(raw))
+        schema, records = reader.writer_schema, list(reader)
+    except Exception:  # noqa: BLE001  (as in decode_container; whoever decodes it will say what is wrong)
+        return raw, 1
+    if len(records) < 2:
+        return raw, 1
+    alone = io.BytesIO()
+    fastavro.writer(alone, schema, records[:1])
+    return alone.getvalue(), len(records)
+
+
 def decode_schemaless(raw: bytes, schema: Any) -> Any:
     """Bare Avro with a schema known beforehand.
 

@@ -29,6 +29,15 @@ def redact(text: str) -> str:
     return text
 
 
+def redacted(value: Any) -> Any:
+    """The same of every text in what is about to become JSON: JSON writes quotes and accents otherwise."""
+    if isinstance(value, Mapping):
+        return {redacted(name): redacted(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(inner) for inner in value]
+    return redact(value) if isinstance(value, str) else value
+
+
 def _secret_values(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if isinstance(value, Mapping):

@@ -1,23 +1,62 @@
-"""For tests and demos of a TOM: a Kafka broker inside the process, with nothing to install.
+"""For tests and demos of a TOM: alerts to call a handler with, and a Kafka broker inside the process.
 
 Neither Django nor its settings are needed to import this module.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from confluent_kafka import KafkaException, Producer
 
+from .alerts import Alert
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EmbeddedBroker", "Publisher"]
+__all__ = ["EmbeddedBroker", "Publisher", "make_alert"]
 
 Headers = Mapping[str, bytes | str] | Sequence[tuple[str, bytes | str]]
+
+
+def make_alert(
+    content: Any = None,
+    *,
+    raw: bytes | None = None,
+    topic: str = "test",
+    stream: str = "test",
+    offset: int = 0,
+    key: bytes | None = None,
+    headers: Headers = (),
+    timestamp: datetime | None = None,
+) -> Alert:
+    """An alert as a handler gets it, without a broker and without settings.
+
+    :param content: what the alert says; its bytes are then this as JSON, as far as it can be.
+    :param raw: the bytes of a real alert instead, decoded as by a stream without a DECODER.
+    :param stream: LABEL of the stream that it shall have come from.
+    :raises TypeError: both are given, or neither.
+    """
+    if (content is None) == (raw is None):
+        raise TypeError("make_alert takes either content or raw.")
+
+    def decode(alert: Alert) -> Any:
+        if content is not None:
+            return copy.deepcopy(content)  # the alert is the same again for whoever tries it again
+        from .decoders import decode_auto  # here, because it needs Django
+
+        return decode_auto(alert.raw)
+
+    value = raw if raw is not None else json.dumps(content, default=str).encode()
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    named = tuple((name, text.encode() if isinstance(text, str) else text) for name, text in pairs)
+    return Alert(stream, topic, 0, offset, key, named, timestamp, value, decode)
 
 
 class Publisher:

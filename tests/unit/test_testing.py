@@ -7,12 +7,14 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError
 
 from tests.brokers import ScriptedBroker, read
-from tom_alertstreams.testing import EmbeddedBroker
+from tom_alertstreams.exceptions import DecodeError
+from tom_alertstreams.testing import EmbeddedBroker, make_alert
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,22 @@ def test_says_nothing_on_the_terminal() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+class TestMakeAlert:
+    def test_of_a_content(self) -> None:
+        alert = make_alert({"n": [1]}, topic="t", headers={"_id": "x"}, offset=3)
+        assert (alert.raw, alert.coordinates, alert.headers) == (b'{"n": [1]}', "t[0]@3", (("_id", b"x"),))
+        alert.content["n"].append(2)
+        assert alert.content == {"n": [1, 2]}
+        assert alert.fresh().content == {"n": [1]}
+
+    def test_of_the_bytes_of_a_real_alert(self) -> None:
+        assert make_alert(raw=b'{"n": 1}').content == {"n": 1}
+        with pytest.raises(DecodeError):
+            _ = make_alert(raw=b"").content
+
+    @pytest.mark.parametrize("given", [{}, {"content": {}, "raw": b""}])
+    def test_one_of_both(self, given: dict[str, Any]) -> None:
+        with pytest.raises(TypeError, match="either content or raw"):
+            make_alert(**given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,13 @@ from django.utils.module_loading import import_string
 
 from tom_alertstreams.conf import Finding, StreamSettings, configured_streams, read_streams, stream_settings
 from tom_alertstreams.exceptions import ConfigurationError
+from tom_alertstreams.logs import get_logger
 
 if TYPE_CHECKING:  # this module is imported by apps that are not loaded yet, so it must not import models
     from tom_alertstreams.delivery.runs import Status
     from tom_alertstreams.delivery.source import Control
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class AlertStream(abc.ABC):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +12,12 @@ from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import Start
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError
 from tom_alertstreams.handlers import resolve
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.topics import TopicKeys
 
 from .kafka import KafkaAlertStream
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _SERVERS: Final = "kafka.antares.noirlab.edu:9092"
 #: What topics are called on the broker, before the name that users know.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -10,13 +9,14 @@ from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import Start
 from tom_alertstreams.decoders import decode_auto
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError
+from tom_alertstreams.logs import get_logger
 
 from .kafka import KafkaAlertStream, kafka_message
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _BINARY_TOPICS: Final = "gcn.classic.binary."
 #: 40 integers of four bytes, whatever the kind of notice.

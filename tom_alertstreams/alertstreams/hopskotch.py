@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from confluent_kafka import Message
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import Start
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, RejectAlert
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.topics import EVERYTHING, INTERNAL, TopicKeys
 
 from .kafka import KafkaAlertStream, kafka_message
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # hop takes half a second to import
     from hop.io import Metadata
     from hop.models import JSONBlob
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _DEFAULT_PORT = 9092
 #: The header of a message that its sender calls a test.

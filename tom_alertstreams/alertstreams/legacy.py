@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,10 +23,11 @@ from tom_alertstreams.delivery.ledger import Ledger
 from tom_alertstreams.delivery.runs import RunRecord, State, Status
 from tom_alertstreams.delivery.source import Binding
 from tom_alertstreams.handlers import Handler, Style
+from tom_alertstreams.logs import get_logger
 
 from .alertstream import AlertStream
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: The partition of an alert whose place on a broker is not known; its offset is then made from its bytes.
 NO_PARTITION = -1

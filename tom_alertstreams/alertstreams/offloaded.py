@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, KafkaError, KafkaEx
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import DecodeError, RetryLater
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.redaction import redact
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .kafka import KafkaAlertStream
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Where the broker names the server it trusts with large messages.
 _METADATA_TOPIC = "sys.metadata"

@@ -10,13 +10,14 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from tom_alertstreams.exceptions import AuthenticationFailed
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.redaction import redact
 
 from .runs import Status
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 #: librdkafka's own log lines, under a name of their own.
-_client_log = logging.getLogger("tom_alertstreams.librdkafka")
+_client_log = get_logger("tom_alertstreams.librdkafka")
 
 #: The broker knows what we want and says no.
 REFUSALS = frozenset(

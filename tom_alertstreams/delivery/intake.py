@@ -6,7 +6,6 @@ a commit from another thread can hang.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Me
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import OnGap
 from tom_alertstreams.exceptions import AuthenticationFailed
+from tom_alertstreams.logs import get_logger
 
 from .broker_errors import REFUSALS, ClientLog, ErrorMemory, describe_refusal
 from .gaps import Gaps
@@ -27,7 +27,7 @@ from .source import AlertSource, Binding
 from .topic_ids import TopicIds
 from .watchdog import longest_silence_s
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Intake:

@@ -18,12 +18,13 @@ from django.utils import timezone
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.conf import DeliverySettings, RetrySettings
 from tom_alertstreams.exceptions import AlertStreamError
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import DeadLetter, OutcomeCount, Rejection
 
 from .failures import Meaning, clean, fingerprint, judge, never_again, text_of, traceback_of
 from .source import Binding
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _ERROR_LENGTH = 10_000
 #: Whoever asks for a later try gets one within a year.

@@ -10,7 +10,6 @@ the ledger, commit. What differs is how many alerts share one, and what happens 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -25,6 +24,7 @@ from tom_alertstreams.exceptions import (
     RetryLater,
 )
 from tom_alertstreams.handlers import Style
+from tom_alertstreams.logs import get_logger
 
 from .calls import Calls, content_error
 from .failures import Meaning, judge, outcome_of, text_of, unavailable, wait_if_away
@@ -35,7 +35,7 @@ from .preparing import Preparer
 from .runs import Status
 from .source import AlertSource, Binding
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: A transaction that held SQLite's only writer's lock for longer is warned about.
 _LONG_LOCK_S = 2.0

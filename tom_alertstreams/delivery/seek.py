@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from tom_alertstreams.exceptions import AlertStreamError, BrokerUnavailable, PartitionLost
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import StreamPartition, StreamRun
 from tom_alertstreams.topics import TopicKeys
 
@@ -22,7 +22,7 @@ from .offsets import BROKER_TIMEOUT_S, Partition, edges
 from .runs import Status
 from .source import AlertSource
 
-_client_log = logging.getLogger("tom_alertstreams.librdkafka")
+_client_log = get_logger("tom_alertstreams.librdkafka")
 
 #: A stream whose heartbeat is younger than so many seconds runs.
 ALIVE_S = 60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import signal
@@ -16,6 +15,7 @@ from django.db import connections
 
 from tom_alertstreams.conf import StreamSettings
 from tom_alertstreams.exceptions import StreamStopped, describe
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.redaction import redact
 
 from .failures import text_of, traceback_of
@@ -23,7 +23,7 @@ from .runs import State, Status
 from .source import Control
 from .watchdog import Watchdog
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _FIRST_RESTART_S, _LONGEST_RESTART_S = 1.0, 300.0
 #: A life longer than this was a good one: the next restart is quick again.

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from .offsets import BROKER_TIMEOUT_S
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _TIMEOUT_S = 5.0
 #: Of a client that lives for one question: it warns of every consumer setting, and what goes wrong is in its answer.

@@ -7,7 +7,6 @@ says so, and whoever runs the process decides.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import time
@@ -20,12 +19,13 @@ from django import db
 from django.db import connections
 
 from tom_alertstreams.conf import StreamSettings
+from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import StreamRun
 
 from .failures import clean, text_of
 from .runs import InHand, Status
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _LOOK_EVERY_S = 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import AlertStreamError, PermanentError, RejectAlert
@@ -11,6 +12,7 @@ from tom_alertstreams.handlers import batch_handler
 from .options import IngestOptions
 from .parsers import parse, plain_content
 from .plan import Entry, judged, make_plan
+from .reasons import reason_of
 from .reports import TargetReport
 from .writer import carry_out
 
@@ -29,7 +31,7 @@ def read(alert: Alert) -> list[TargetReport] | Outcome:
     try:
         return parse(alert)
     except RejectAlert as rejection:
-        return Outcome.rejected(rejection.code, rejection.object_id)
+        return Outcome.rejected(rejection.code, rejection.object_id, rejection.reason)
     except PermanentError as error:
         return Outcome.failed(error)
     except AlertStreamError:
@@ -62,8 +64,15 @@ def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOpt
         carry_out(make_plan(entries, options), options)
     per_alert: dict[int, list[Outcome]] = {}
     for entry in entries:
-        per_alert.setdefault(entry.index, []).append(entry.outcome)
+        per_alert.setdefault(entry.index, []).append(_explained(entry, options))
     return [decided.get(n) or _joined(per_alert.get(n, [])) for n in range(len(alerts))]
+
+
+def _explained(entry: Entry, options: IngestOptions) -> Outcome:
+    """The outcome of one report, a rejection with what decided."""
+    if entry.rejected is None:
+        return entry.outcome
+    return replace(entry.outcome, reason=reason_of(entry.rejected, entry.report, plain_content(entry.alert), options))
 
 
 def _joined(outcomes: list[Outcome]) -> Outcome:

@@ -69,6 +69,14 @@ class Filter:
         except TypeError:
             return False
 
+    def why_not(self, content: object) -> str:
+        """In words, what is in the alert instead of what this filter asks for."""
+        found = self._find(content)
+        wanted = f"{self.field} {self.op} {self.value!r}"
+        if found is _MISSING:
+            return f"the alert has no {self.field}, and a filter asks for {wanted}"
+        return f"{self.field} is {shortened(found)}, and a filter asks for {wanted}"
+
     def _find(self, content: object) -> object:
         for part in self.field.split("."):
             if isinstance(content, Mapping):
@@ -182,6 +190,12 @@ class IngestOptions:
     def target_name(self, object_id: str, *, stream: str, topic: str) -> str:
         """The name of a new Target."""
         return self.name.format(object_id=object_id, stream=stream, topic=topic)
+
+
+def shortened(value: object) -> str:
+    """A value of an alert for people; a cutout has thousands of bytes."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _check(holds: bool, message: str) -> None:

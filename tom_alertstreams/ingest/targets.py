@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,7 +18,7 @@ from .matching import KnownTarget, chunks
 from .options import IngestOptions
 from .times import from_iso
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def create_targets(new: Iterable[KnownTarget], options: IngestOptions) -> set[KnownTarget]:

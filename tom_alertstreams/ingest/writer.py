@@ -5,7 +5,6 @@ Everything here runs inside the transaction of the batch, with a fixed number of
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable
 
@@ -20,7 +19,7 @@ from .photometry import write_photometry
 from .plan import Entry, Plan
 from .targets import add_to_list, create_targets, write_aliases, write_extras
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Pair = tuple[Entry, Match]
 

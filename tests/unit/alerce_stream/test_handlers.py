@@ -169,3 +169,10 @@ def test_rubin_objects_need_no_look_up(api: StubApi) -> None:
     assert kinds(handle([of(content, "rubin_stamp_classifier")], api, classes=["SN"])) == [("done", "")]
     assert Target.objects.get().name == "313853499177140359"
     assert api.requests == []
+
+
+def test_a_rejection_says_which_rule_decided(api: StubApi) -> None:
+    (outcome,) = handle([stamp()], api, classes=["AGN"])
+    assert (outcome.kind, outcome.code) == ("rejected", "class")
+    assert "its most probable class is " in outcome.reason
+    assert outcome.reason.endswith("; CLASSES is AGN")
