@@ -12,6 +12,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from tom_alertstreams.logs import get_logger
+
 from .offsets import BROKER_TIMEOUT_S
 
 logger = get_logger(__name__)

@@ -14,6 +14,8 @@ from tom_common.hooks import run_hook
 from tom_targets.base_models import get_target_model_app_label
 from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
 
+from tom_alertstreams.logs import get_logger
+
 from .matching import KnownTarget, chunks
 from .options import IngestOptions
 from .times import from_iso

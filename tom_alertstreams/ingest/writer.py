@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from django.utils import timezone
 from tom_targets.models import BaseTarget
 
+from tom_alertstreams.logs import get_logger
+
 from .matching import KnownTarget, Match
 from .models import Classification, MatchMethod, TargetAlert
 from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered
