@@ -123,8 +123,9 @@ def run(command: list[str], environment: Mapping[str, str]) -> int:
 
 def suite(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Both passes of the suite; the second also where the first failed."""
-    # Two workers pay for the whole suite. A selection is as fast without, and can be debugged.
-    pytest = [sys.executable, "-m", "pytest", *([] if arguments else ["-n", "2", "--dist", "loadgroup"])]
+    # Most tests wait now and then: one worker more than processors pays. A selection is as fast without, and can be debugged.
+    workers = ["-n", str((os.cpu_count() or 2) + 1), "--dist", "loadgroup"]
+    pytest = [sys.executable, "-m", "pytest", *([] if arguments else workers)]
     postgres = environment.get(POSTGRES)
     since = time.monotonic()
     first = [*pytest, "-m", "not postgres", *arguments] if postgres else [*pytest, *arguments]

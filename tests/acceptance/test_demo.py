@@ -91,7 +91,10 @@ def test_a_second_reading_of_the_night_adds_nothing(environment: dict[str, str])
     assert once["received"] == again["received"] > 250
     assert once["created"] == first["tom_targets_basetarget"]
     assert once["points"] == first["tom_dataproducts_photometryreduceddatum"]
-    assert again == {**once, "created": 0, "updated": 0, "points": 0}
+    # What was rejected because nothing was known of its object may meet that object the second time: the streams run side
+    # by side. It adds nothing even then, as the rows show.
+    assert again["rejected"] <= once["rejected"]
+    assert again == {**once, "created": 0, "updated": 0, "points": 0, "rejected": again["rejected"]}
     assert once["dead"] == 8, "the messages that are broken on purpose"
     for reason in ("class", "filter", "large_error", "nonlocalised", "no_position", "test", "unsupported"):
         assert re.search(rf"\b{reason} \d", first_output), reason

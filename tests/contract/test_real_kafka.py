@@ -323,7 +323,7 @@ class TestTopics:
             assert once(make(*stream_of, CONFIG=QUICK)) == 0
         assert notes() == [*old, *new]
         assert next_offset(group_id, topic) == 3
-        assert "the topic was made anew" in caplog.text
+        assert "the topic was deleted and made anew" in caplog.text
         assert not DeadLetter.objects.exists()
 
     def test_born_while_reading(self, real_kafka: RunningKafka, topic: str, group_id: str) -> None:
