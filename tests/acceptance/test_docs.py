@@ -187,6 +187,21 @@ def test_extras_of_the_readme_exist() -> None:
     assert requested <= given
 
 
+def test_tests_and_mutants_of_the_promises_exist() -> None:
+    text = (DOCS / "reliability.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)+)`", text)
+    assert len(named) > 60
+    for file, names in named:
+        node: ast.AST = ast.parse((ROOT / file).read_text())
+        for name in names.split("::")[1:]:
+            inner = {n.name: n for n in ast.iter_child_nodes(node) if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
+            assert name in inner, f"{file}{names}"
+            node = inner[name]
+    patches = re.findall(r"`([\w-]+\.patch)`", text)
+    assert len(patches) > 40
+    assert [patch for patch in patches if not (ROOT / "tests" / "mutants" / patch).exists()] == []
+
+
 # --- reference ----------------------------------------------------------------------------------------------------------
 
 

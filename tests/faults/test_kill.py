@@ -17,7 +17,9 @@ from tests.processes import Tom, running, wait_until
 from tests.streams import entry
 
 #: In full for a handler of 1.x, which has a transaction for each alert; KILL_ALERTS makes all of them larger or smaller.
-ALERTS = {style: int(os.environ.get("KILL_ALERTS", n)) for style, n in (("one", 20_000), ("each", 4_000), ("many", 4_000))}
+ALERTS = {
+    style: int(os.environ.get("KILL_ALERTS", n)) for style, n in (("one", 20_000), ("each", 4_000), ("many", 4_000))
+}
 KILLS = 5
 PARTITIONS = 4
 _QUICK_SESSION = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300, "fetch.wait.max.ms": 10}

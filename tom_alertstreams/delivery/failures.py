@@ -49,7 +49,8 @@ class DatabaseUnavailable(TransientError):
 #: SQLSTATE or its class → the server is gone, shutting down, full, read-only, or out of connections.
 _AWAY_STATES = ("08", "57P01", "57P02", "57P03", "53", "25006", "58")
 #: Deadlock, serialisation failure, lock not available, statement or lock timeout, idle-in-transaction timeout.
-_CONTENTION_STATES = ("40", "55P03", "57014", "25P03", "25P04")
+_CONFLICT_STATE = "40"
+_CONTENTION_STATES = (_CONFLICT_STATE, "55P03", "57014", "25P03", "25P04")
 _ABORTED_STATE = "25P02"
 #: SQLite primary result codes: READONLY, IOERR, FULL, CANTOPEN, NOTADB … and BUSY, LOCKED.
 _SQLITE_AWAY = {8, 10, 13, 14}
@@ -82,8 +83,17 @@ def judge(error: BaseException) -> Meaning:
     return Meaning.FAILURE
 
 
+def is_conflict(error: db.Error) -> bool:
+    """Whether two transactions were in each other's way, so that one was undone: a deadlock, or not to be serialised."""
+    return (_state_of(error) or "").startswith(_CONFLICT_STATE)
+
+
+def _state_of(error: db.Error) -> str | None:
+    return next((s for e in _chain(error) if (s := getattr(e, "sqlstate", None) or getattr(e, "pgcode", None))), None)
+
+
 def _judge_database(error: db.Error) -> Meaning:
-    state = next((s for e in _chain(error) if (s := getattr(e, "sqlstate", None) or getattr(e, "pgcode", None))), None)
+    state = _state_of(error)
     if state is not None:
         if state == _ABORTED_STATE:
             return Meaning.NEEDS_OUTSIDE

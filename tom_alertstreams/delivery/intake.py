@@ -76,6 +76,7 @@ class Intake:
             "enable.auto.offset.store": False,
             "enable.partition.eof": self._note_ends,
             "error_cb": self._errors.note,
+            "on_commit": self._on_commit,
         }
 
     def _on_gap(self, topic: str) -> OnGap:
@@ -264,3 +265,9 @@ class Intake:
             logger.debug("%s: offsets not mirrored: %s", self.source.settings.label, error)
         else:
             self._mirrored.update({(tp.topic, tp.partition): tp.offset for tp in changed})
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Hears what became of a commit, inside ``poll``. What Kafka has not taken it is told again."""
+        for tp in partitions:
+            if error is not None or tp.error is not None:
+                self._mirrored.pop((tp.topic, tp.partition), None)

@@ -27,7 +27,7 @@ from tom_alertstreams.handlers import Style
 from tom_alertstreams.logs import get_logger
 
 from .calls import Calls, content_error
-from .failures import Meaning, judge, outcome_of, text_of, unavailable, wait_if_away
+from .failures import Meaning, is_conflict, judge, outcome_of, text_of, unavailable, wait_if_away
 from .fuse import Fuse
 from .ledger import Ledger
 from .offsets import Progress
@@ -125,8 +125,22 @@ class Runner:
             self.progress.trim(alerts, len(finished))
         previous = [self.progress.previous(alert) for alert in finished]
         self.fuse.judge(outcome for outcome, row in zip(outcomes, previous, strict=True) if row is None)
-        self.ledger.record(binding, finished, outcomes, previous)
+        try:
+            self.ledger.record(binding, finished, outcomes, previous)
+        except db.Error as error:
+            if is_conflict(error):  # over our own rows, as the counts: no alert is at fault
+                raise unavailable(error) from error
+            raise
         return finished
+
+    def _settle(self, binding: Binding | None, alert: Alert, outcome: Outcome) -> int:
+        """Commit an outcome that is known already: no handler is called, so whatever is in the way is no alert's fault."""
+        try:
+            return self._commit(binding, [alert], lambda: [outcome])
+        except db.Error as error:
+            if judge(error) is Meaning.CONTENTION:
+                raise unavailable(error) from error
+            raise
 
     def _warn_of_long_lock(self, binding: Binding | None) -> None:
         if self._warned_of_lock or connection.vendor != "sqlite" or self.last_transaction_s <= _LONG_LOCK_S:
@@ -168,7 +182,7 @@ class Runner:
                 self._move_outside(binding, error)
                 return self._alone_outside(binding, alert.fresh())
             outcome = outcome_of(error)
-        self._commit(binding, [alert], lambda: [outcome])
+        self._settle(binding, alert, outcome)
 
     def _alone_outside(self, binding: Binding, alert: Alert) -> None:
         """One alert whose handler makes its own transactions: at least once."""
@@ -177,7 +191,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
             wait_if_away(error)
             outcome = outcome_of(error)
-        self._commit(binding, [alert], lambda: [outcome])
+        self._settle(binding, alert, outcome)
 
     def _move_outside(self, binding: Binding, error: Exception) -> None:
         self._outside.add(binding.handler.path)
@@ -250,8 +264,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
             wait_if_away(error)
             if len(alerts) == 1:
-                outcome = outcome_of(error)
-                return self._commit(binding, alerts, lambda: [outcome])
+                return self._settle(binding, alerts[0], outcome_of(error))
         middle = len(alerts) // 2
         finished = self._halve(binding, [alert.fresh() for alert in alerts[:middle]])
         if finished < middle or self.stopping():

@@ -1,0 +1,104 @@
+"""A stream that ends of a bug is started again, after longer and longer waits, and disturbs no other."""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import pytest
+
+from tests.brokers import ScriptedBroker
+from tests.effects import handlers
+from tests.processes import wait_until
+from tests.streams import effects, make
+from tom_alertstreams.conf import DeliverySettings, StreamSettings
+from tom_alertstreams.delivery import supervisor as supervisor_module
+from tom_alertstreams.delivery.runs import State, Status
+from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.delivery.supervisor import StreamThread, Supervisor
+
+
+class Crashing:
+    """A stream that ends of a bug, and asks to stop when it has lived so many times."""
+
+    stops_when_asked = True
+
+    def __init__(self, lives: int | None = None) -> None:
+        self.settings = StreamSettings("crashing", "", {}, DeliverySettings(), ())
+        self.lives = 0
+        self._last = lives
+
+    def deliver(self, control: Control, status: Status) -> None:
+        self.lives += 1
+        if self.lives == self._last:
+            control.stopping.set()
+        raise ZeroDivisionError("a bug")
+
+
+class Waits(threading.Event):
+    """Notes how long it is waited for, and lets nobody wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.noted.append(timeout or 0.0)
+        return self.is_set()
+
+
+def test_waits_grow_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
+    """From 1 s to 5 minutes, each a little different, so that streams do not all come back at once."""
+    waits, stream = Waits(), Crashing(lives=14)
+    StreamThread(stream, Control(stopping=waits)).run()
+    assert stream.lives == 14
+    expected = [min(2.0**n, 300.0) for n in range(14)]
+    assert all(0.8 * wait <= noted <= 1.2 * wait for noted, wait in zip(waits.noted, expected, strict=True))
+    assert len(set(waits.noted)) == 14
+    told = [record.getMessage() for record in caplog.records if "is down" in record.getMessage()]
+    assert told == ["crashing is down: ZeroDivisionError: a bug"] * 14
+
+
+def test_after_a_good_life_the_wait_is_short_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, stream = Waits(), Crashing(lives=8)
+    now = [0.0]
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            now[0] += 100.0 if stream.lives == 5 else 0.0  # while it lives for the fifth time
+            return now[0]
+
+    monkeypatch.setattr(supervisor_module, "time", Clock)
+    StreamThread(stream, Control(stopping=waits)).run()
+    assert waits.noted[3] > 6.0
+    assert all(before < after for before, after in pairwise(waits.noted[4:]))
+    assert waits.noted[4] < 1.5
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("fresh_handlers")
+def test_the_others_run_on(broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the exit code is theirs."""
+    monkeypatch.setattr(supervisor_module, "_FIRST_RESTART_S", 0.01)
+    broker.create_topic(topic)
+    crashing, sound = Crashing(), make(broker.bootstrap_servers, group_id, {topic: "one"})
+    control = Control()
+    supervisor = Supervisor([crashing, sound], control, shutdown_s=30)  # type: ignore[list-item]
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(supervisor.run()))
+    thread.start()
+    try:
+        for number in range(3):
+            lives = crashing.lives
+            wait_until(lambda: crashing.lives > lives, "another life of the stream that crashes")  # noqa: B023
+            broker.produce(topic, handlers.content(n=number))
+            broker.flush()
+            wait_until(lambda: len(effects(topic)) > number, "the alert of the sound stream")  # noqa: B023
+        assert supervisor.threads[0].status.state is State.DOWN
+        assert supervisor.threads[1].status.state is State.RUNNING
+    finally:
+        control.stopping.set()
+        thread.join(30)
+    assert codes == [0]
+    assert effects(topic) == [0, 1, 2]
