@@ -7,7 +7,7 @@ MANAGE := $(PY) example_tom/manage.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format mutants
+.PHONY: help venv demo test check format mutants faults
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -44,3 +44,6 @@ format: $(STAMP) ## let ruff format and sort the code
 
 mutants: $(STAMP) ## take each promise away and see its test fail
 	@$(PY) -m tests.mutants.run $(ARGS)
+
+faults: $(STAMP) ## mishap upon mishap, for an hour: nothing is lost, nothing is double; ARGS="--seed 7 storm" makes one proof again
+	@$(PY) -m tests.faults.run $(ARGS)

@@ -18,6 +18,9 @@ import psycopg
 
 from tests.brokers.real import free_ports
 
+#: Not the one that pytest sets for each run: that is closed to the user whom the server runs as when we are root.
+_TEMPORARY = tempfile.gettempdir()
+
 
 class PostgresServer:
     """PostgreSQL on 127.0.0.1, user and database ``tom``, without a password and without any care for its data."""
@@ -47,31 +50,45 @@ class PostgresServer:
         return f"postgresql://tom@127.0.0.1:{self._port}/{database}"
 
     def start(self, timeout_s: float = 60) -> None:
-        """:raises RuntimeError: it did not start; its log is in the message."""
+        """Start it, after :meth:`shut_down` with the data of the last time.
+
+        :raises RuntimeError: it did not start; its log is in the message.
+        """
         if self._folder is None:
             raise RuntimeError(self.missing())
-        self._home = Path(tempfile.mkdtemp(prefix="tom-alertstreams-postgres-"))
+        if self._process is not None:
+            raise RuntimeError("PostgreSQL is running already")
         user = _unprivileged() if os.geteuid() == 0 else None
-        if user:
-            os.chown(self._home, user.pw_uid, user.pw_gid)
+        identity: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
         try:
-            self._launch(user, time.monotonic() + timeout_s)
+            if self._home is None:
+                self._home = Path(tempfile.mkdtemp(prefix="tom-alertstreams-postgres-", dir=_TEMPORARY))
+                if user:
+                    os.chown(self._home, user.pw_uid, user.pw_gid)
+                self._initialise(identity)
+            self._launch(identity, time.monotonic() + timeout_s)
         except BaseException:
             self.stop()
             raise
 
-    def _launch(self, user: pwd.struct_passwd | None, deadline: float) -> None:
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(self._home)}
+
+    def _initialise(self, identity: dict[str, Any]) -> None:
         assert self._home
         assert self._folder
-        data, log = self._home / "data", self._home / "log"
-        identity: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(self._home)}
-        initdb = [str(self._folder / "initdb"), "-D", str(data), "-U", "tom", "-A", "trust", "-E", "UTF8", "-N"]
+        data = str(self._home / "data")
+        initdb = [str(self._folder / "initdb"), "-D", data, "-U", "tom", "-A", "trust", "-E", "UTF8", "-N"]
         done = subprocess.run(
-            [*initdb, "--locale=C"], cwd=self._home, env=environment, capture_output=True, text=True, **identity
+            [*initdb, "--locale=C"], cwd=self._home, env=self._environment(), capture_output=True, text=True, **identity
         )
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+
+    def _launch(self, identity: dict[str, Any], deadline: float) -> None:
+        assert self._home
+        assert self._folder
+        data, log = self._home / "data", self._home / "log"
         settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
@@ -82,12 +99,12 @@ class PostgresServer:
         command = [str(self._folder / "postgres"), "-D", str(data), "-p", str(self._port)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        with log.open("wb") as file:
+        with log.open("ab") as file:
             # A session of its own: Ctrl-C on the terminal is for the tests, not for the server under them.
             process = self._process = subprocess.Popen(
                 command,
                 cwd=self._home,
-                env=environment,
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -97,7 +114,8 @@ class PostgresServer:
         while True:
             try:
                 with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-                    connection.execute("CREATE DATABASE tom")
+                    if not connection.execute("SELECT FROM pg_database WHERE datname = 'tom'").fetchall():
+                        connection.execute("CREATE DATABASE tom")
             except psycopg.OperationalError:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()[-4000:]}") from None
@@ -105,16 +123,23 @@ class PostgresServer:
             else:
                 return
 
-    def stop(self) -> None:
-        """End the server and delete its directory. May be called twice."""
+    def shut_down(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server and keep its data; nothing happens where it does not run.
+
+        :param how: SIGINT is its mode "fast", which does not wait for the clients, SIGQUIT is "immediate", as by a crash.
+        """
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(signal.SIGINT)  # "fast": do not wait for the clients
+            process.send_signal(how)
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGQUIT)
                 process.wait()
+
+    def stop(self) -> None:
+        """End the server and delete its directory. May be called twice."""
+        self.shut_down()
         home, self._home = self._home, None
         if home is not None:
             shutil.rmtree(home, ignore_errors=True)
