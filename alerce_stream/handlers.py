@@ -10,9 +10,8 @@ from django.utils import timezone
 from tom_targets.models import BaseTarget, TargetName
 
 from tom_alertstreams.alerts import Alert, Outcome
-from tom_alertstreams.exceptions import PermanentError, RejectAlert
 from tom_alertstreams.handlers import batch_handler
-from tom_alertstreams.ingest.handlers import ingest_reports
+from tom_alertstreams.ingest.handlers import ingest_reports, read
 from tom_alertstreams.ingest.reasons import reason_of
 from tom_alertstreams.ingest.reports import RejectCode, TargetReport
 from tom_alertstreams.ingest.rules import verdict
@@ -46,7 +45,7 @@ def look_up(alerts: list[Alert], *, options: AlerceOptions) -> LookedUp:
 
     :raises LookUpUnavailable: ALeRCE's API does not answer.
     """
-    items = [_read(alert) for alert in alerts]
+    items = [read(alert, parse) for alert in alerts]
     wanted = {
         item.object_id
         for alert, item in zip(alerts, items, strict=True)
@@ -78,15 +77,6 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
         _outcome(alert, item, outcome, refusals.get(index), found, options)
         for index, (alert, item, outcome) in enumerate(zip(alerts, found.items, outcomes, strict=True))
     ]
-
-
-def _read(alert: Alert) -> TargetReport | Outcome:
-    try:
-        return parse(alert)
-    except RejectAlert as rejection:
-        return Outcome.rejected(rejection.code, rejection.object_id, rejection.reason)
-    except PermanentError as error:
-        return Outcome.failed(error)
 
 
 def _refusal(alert: Alert, report: TargetReport, options: AlerceOptions) -> RejectCode | None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import fastavro
 
 from .alerts import Alert
+from .avro_limits import check_container, check_schema
 from .exceptions import ConfigurationError, DecodeError, LookUpUnavailable
 
 Decoder = Callable[[Alert], Any]
@@ -93,8 +94,9 @@ def decode_json(raw: bytes) -> Any:
 def decode_container(raw: bytes) -> Any:
     """An Avro object container: the record if there is one, else the list of records.
 
-    :raises DecodeError: it is cut, broken, empty, or compressed with a codec that is not installed.
+    :raises DecodeError: it is cut, broken, empty, compressed with a codec that is not installed, or made to exhaust us.
     """
+    check_container(raw)
     try:
         records = list(fastavro.reader(io.BytesIO(raw)))
     except Exception as error:
@@ -113,6 +115,7 @@ def first_record(raw: bytes) -> tuple[bytes, int]:
     if not raw.startswith(CONTAINER_MAGIC):
         return raw, 1
     try:
+        check_container(raw)
         reader = fastavro.reader(io.BytesIO(raw))
         schema, records = reader.writer_schema, list(reader)
     except Exception:  # noqa: BLE001  (as in decode_container; whoever decodes it will say what is wrong)
@@ -174,7 +177,9 @@ class SchemaSource:
         url = f"{self._url}/schemas/ids/{schema_id}"
         try:
             with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_S) as answer:  # noqa: S310  (http or https only)
-                return fastavro.parse_schema(json.loads(json.load(answer)["schema"]))
+                schema = json.load(answer)["schema"]
+            check_schema(schema)
+            return fastavro.parse_schema(json.loads(schema))
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404:
@@ -195,6 +200,7 @@ def _decode_with_key(alert: Alert) -> Any:
 @lru_cache(maxsize=64)
 def _parse_key(key: bytes) -> Any:
     try:
+        check_schema(key)
         return fastavro.parse_schema(json.loads(key))
     except Exception as error:  # as in decode_container
         raise DecodeError(f"the message key is no Avro schema: {type(error).__name__}: {error}") from error

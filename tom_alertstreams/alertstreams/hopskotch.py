@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 from confluent_kafka import Message
 
 from tom_alertstreams.alerts import Alert
+from tom_alertstreams.avro_limits import check_container
 from tom_alertstreams.conf import Start
+from tom_alertstreams.decoders import CONTAINER_MAGIC
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, RejectAlert
 from tom_alertstreams.logs import get_logger
 from tom_alertstreams.topics import EVERYTHING, INTERNAL, TopicKeys
@@ -197,7 +199,10 @@ def _servers(url: str) -> str:
 
 
 def _deserialize(message: Message) -> Any:
+    value = message.value()
     try:
+        if isinstance(value, bytes) and value.startswith(CONTAINER_MAGIC):
+            check_container(value)
         return import_hop().Deserializer.deserialize(message)
     except ConfigurationError:
         raise

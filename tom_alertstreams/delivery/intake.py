@@ -7,8 +7,10 @@ a commit from another thread can hang.
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -28,6 +30,9 @@ from .topic_ids import TopicIds
 from .watchdog import longest_silence_s
 
 logger = get_logger(__name__)
+
+#: More than it takes to pass over what was fetched already.
+_LAST_POLLS_S = 5.0
 
 
 class Intake:
@@ -101,6 +106,17 @@ class Intake:
             on_revoke=self._on_revoke,
             on_lost=self._on_revoke,
         )
+
+    def close(self) -> None:
+        """Leave the group."""
+        # A rebalance that has not been heard yet is heard here. Inside close() librdkafka may wait for itself (its issues
+        # 4041 and 4884), with Python's lock in hand: the whole process stands still.
+        with suppress(KafkaException):
+            self.consumer.unsubscribe()
+            over = time.monotonic() + _LAST_POLLS_S
+            while self.consumer.poll(0) is not None and time.monotonic() < over:
+                pass
+        self.consumer.close()
 
     @property
     def busy(self) -> bool:

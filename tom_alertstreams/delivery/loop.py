@@ -89,7 +89,7 @@ class DeliveryLoop:
             self._say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
             raise
         finally:
-            self._intake.consumer.close()
+            self._intake.close()
             self._preparer.close()
             self._record.end()
 

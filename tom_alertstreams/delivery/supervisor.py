@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +32,8 @@ _FIRST_RESTART_S, _LONGEST_RESTART_S = 1.0, 300.0
 _GOOD_LIFE_S = 60.0
 _REPORT_S = 60.0
 _TICK_S = 0.2
+#: More than it takes to report once SHUTDOWN_S is over.
+_GRACE_S = 5.0
 
 
 class Stream(Protocol):
@@ -122,6 +126,8 @@ class Supervisor:
         self.threads = [StreamThread(stream, control) for stream in streams]
         self._shutdown_s = shutdown_s
         self._max_runtime_s = max_runtime_s
+        #: A signal has come.
+        self._asked = False
 
     def run(self) -> int:
         """
@@ -131,8 +137,9 @@ class Supervisor:
         with self._signals(), Watchdog(self.threads):
             for thread in self.threads:
                 thread.start()
-            while any(thread.is_alive() for thread in self.threads) and not self.control.stopping.is_set():
-                self.control.stopping.wait(_TICK_S)
+            while any(thread.is_alive() for thread in self.threads) and not self._asked:
+                if self.control.stopping.wait(_TICK_S):
+                    break
                 now = time.monotonic()
                 if self._max_runtime_s is not None and now - began >= self._max_runtime_s:
                     logger.info("the time given by --max-runtime is over")
@@ -155,12 +162,13 @@ class Supervisor:
 
     def _stop(self, *, out_of_time: bool = False) -> int:
         """Let every stream finish the alert in hand."""
-        self.control.stopping.set()
         deadline = time.monotonic() + self._shutdown_s
         stopping = [thread for thread in self.threads if thread.stream.stops_when_asked]
-        for thread in stopping:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        self.report()
+        with _exit_after(self._shutdown_s + _GRACE_S):
+            self.control.stopping.set()
+            for thread in stopping:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            self.report()
         if late := [thread.status.label for thread in stopping if thread.is_alive()]:
             logger.error(
                 "%s did not stop within %.0f s (SHUTDOWN_S): what it was doing is rolled back and comes again",
@@ -174,10 +182,10 @@ class Supervisor:
         """The first SIGTERM or SIGINT asks to stop, the second one exits at once."""
 
         def stop(number: int, _frame: Any) -> None:
-            if self.control.stopping.is_set():
+            if self._asked or self.control.stopping.is_set():
                 os._exit(128 + number)
-            # No logging here: the signal may have interrupted a log call that holds the lock.
-            self.control.stopping.set()
+            # No logging and no Event.set() here: the signal may have interrupted what holds their locks.
+            self._asked = True
 
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -188,3 +196,19 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _exit_after(seconds: float) -> Iterator[None]:
+    """If the block takes longer: show what every thread does, and end the process with 1.
+
+    Also where Python itself stands still because a C library keeps its lock.
+    """
+    if sys.__stderr__ is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import AlertStreamError, PermanentError, RejectAlert
@@ -19,15 +20,17 @@ from .writer import carry_out
 #: What a batch says: the reports of each alert, or what became of the alert before there were any.
 Reports = Sequence[Sequence[TargetReport] | Outcome]
 
+Report = TypeVar("Report")
+
 
 @batch_handler(options=IngestOptions)
 def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
     """Make and update Targets from ZTF packets, GCN notices (JSON and VOEvent) and Hermes messages."""
-    return ingest_reports([read(alert) for alert in alerts], alerts, options)
+    return ingest_reports([read(alert, parse) for alert in alerts], alerts, options)
 
 
-def read(alert: Alert) -> list[TargetReport] | Outcome:
-    """The reports of an alert, or why there are none. One that cannot be read fails alone."""
+def read(alert: Alert, parse: Callable[[Alert], Report]) -> Report | Outcome:
+    """What ``parse`` makes of an alert, or why it makes nothing of it. One that cannot be read fails alone."""
     try:
         return parse(alert)
     except RejectAlert as rejection:
@@ -37,9 +40,13 @@ def read(alert: Alert) -> list[TargetReport] | Outcome:
     except AlertStreamError:
         raise  # something outside is away: the batch waits
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        failure = PermanentError(f"The alert cannot be read: {type(error).__name__}: {error}")
-        failure.__cause__ = error
-        return Outcome.failed(failure)
+        return _unreadable(error)
+
+
+def _unreadable(error: Exception) -> Outcome:
+    failure = PermanentError(f"The alert cannot be read: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return Outcome.failed(failure)
 
 
 def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOptions) -> list[Outcome]:
@@ -60,6 +67,8 @@ def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOpt
             entries += [judged(index, alert, report, options, plain_content(alert)) for report in item]
         except PermanentError as error:
             decided[index] = Outcome.failed(error)
+        except RecursionError as error:  # what a report carries along may be nested deeper than Python goes
+            decided[index] = _unreadable(error)
     if entries:
         carry_out(make_plan(entries, options), options)
     per_alert: dict[int, list[Outcome]] = {}
