@@ -16,10 +16,10 @@ from tests.faults.servers import Servers
 SEED = random.randrange(10**6)
 SHORT = {
     "storm": Size(alerts=3000, mishaps=6, seed=SEED, outage_s=0),
-    "sqlite": Size(alerts=1200, mishaps=4, seed=SEED, outage_s=0),
+    "sqlite": Size(alerts=1200, mishaps=3, seed=SEED, outage_s=0),
     "poison": Size(alerts=1500, mishaps=0, seed=SEED, outage_s=0),
-    "memory": Size(alerts=1000, mishaps=0, seed=SEED, outage_s=0),
-    "outage": Size(alerts=1200, mishaps=0, seed=SEED, outage_s=7),
+    "memory": Size(alerts=600, mishaps=0, seed=SEED, outage_s=0),
+    "outage": Size(alerts=1200, mishaps=0, seed=SEED, outage_s=6),
 }
 
 

@@ -74,6 +74,22 @@ class AlertSource(Protocol):
         """
 
 
+class Stopping(threading.Event):
+    """Set when everything shall end."""
+
+    _asked = False
+
+    def ask(self) -> None:
+        """What a signal handler may do: ``set`` could wait for a lock that the interrupted code holds.
+
+        Whoever asks ``is_set`` sees it at once; whoever waits goes on when ``set`` is called.
+        """
+        self._asked = True
+
+    def is_set(self) -> bool:
+        return self._asked or super().is_set()
+
+
 @dataclass
 class Control:
     """What the supervisor tells a running stream. One for all streams of a process; safe between threads."""
@@ -82,7 +98,7 @@ class Control:
     once: bool = False
     #: Alerts to take at most, all streams together; None is no limit.
     max_alerts: int | None = None
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: Stopping = field(default_factory=Stopping)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def reserve(self, wanted: int) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import faulthandler
 import os
 import random
+import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -126,19 +128,17 @@ class Supervisor:
         self.threads = [StreamThread(stream, control) for stream in streams]
         self._shutdown_s = shutdown_s
         self._max_runtime_s = max_runtime_s
-        #: A signal has come.
-        self._asked = False
 
     def run(self) -> int:
         """
         :returns: the exit code: 0, or 1 where no stream could run or one did not stop in time.
         """
         began = reported = time.monotonic()
-        with self._signals(), Watchdog(self.threads):
+        with self._signals() as heard, Watchdog(self.threads):
             for thread in self.threads:
                 thread.start()
-            while any(thread.is_alive() for thread in self.threads) and not self._asked:
-                if self.control.stopping.wait(_TICK_S):
+            while any(thread.is_alive() for thread in self.threads) and not self.control.stopping.is_set():
+                if select.select([heard], [], [], _TICK_S)[0]:
                     break
                 now = time.monotonic()
                 if self._max_runtime_s is not None and now - began >= self._max_runtime_s:
@@ -178,24 +178,27 @@ class Supervisor:
         return 0 if any(thread.could_run(out_of_time) for thread in self.threads) else 1
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGTERM or SIGINT asks to stop, the second one exits at once."""
+    def _signals(self) -> Iterator[socket.socket]:
+        """The first SIGTERM or SIGINT makes what is returned readable, the second one exits at once."""
+        heard, told = socket.socketpair()
 
         def stop(number: int, _frame: Any) -> None:
-            if self._asked or self.control.stopping.is_set():
+            if self.control.stopping.is_set():
                 os._exit(128 + number)
-            # No logging and no Event.set() here: the signal may have interrupted what holds their locks.
-            self._asked = True
+            # No logging here: the signal may have interrupted a log call that holds the lock.
+            self.control.stopping.ask()
+            told.send(b"!")
 
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with heard, told:
+            if threading.current_thread() is not threading.main_thread():
+                yield heard
+                return
+            before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+            try:
+                yield heard
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
 
 @contextmanager
