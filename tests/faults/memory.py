@@ -13,6 +13,8 @@ from tests.faults.servers import Servers
 _TIMES = 10
 _ALLOWED = 0.10
 _EVERY_S = 0.5
+#: What is fetched ahead is memory too, 64 MB of it by default as long as there is more to fetch, and none at the end.
+_CONFIG = {"queued.max.messages.kbytes": 1024, "queued.min.messages": 1000}
 #: One alert in ten is handled as in 1.x, two by @alert_handler, seven by @batch_handler.
 _MIX = ("one", "each", "each", *["many"] * 7)
 
@@ -21,7 +23,7 @@ def memory(servers: Servers, folder: Path, size: Size, say: Say) -> Result:
     """One process, PostgreSQL, nothing goes wrong."""
     result = Result("memory")
     alerts = _TIMES * size.alerts
-    with night(servers, folder, mix=_MIX, settings="tests.faults.debug_settings") as a_night:
+    with night(servers, folder, mix=_MIX, config=_CONFIG, settings="tests.faults.debug_settings") as a_night:
         try:
             say(f"memory: sending {alerts:,} alerts")
             a_night.publish(alerts)

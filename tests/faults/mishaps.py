@@ -96,6 +96,8 @@ class Kind:
 
     thing: str
     make: Callable[[Night, Random], AbstractContextManager[str]]
+    #: It cannot begin while another one lasts, for it waits for what that one has taken away.
+    waits: bool = False
 
 
 POSTGRES: Mapping[str, Kind] = {
@@ -104,7 +106,7 @@ POSTGRES: Mapping[str, Kind] = {
     "sessions": Kind("database", sessions_ended),
     "database": Kind("database", database_away),
     "broker": Kind("broker", broker_away),
-    "member": Kind("guest", guest),
+    "member": Kind("guest", guest, waits=True),
 }
 SQLITE: Mapping[str, Kind] = {
     "kill": Kind("process", killed),

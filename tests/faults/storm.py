@@ -78,7 +78,7 @@ class _Driver:
             self.made += 1
             self._handled = self._night.handled() or self._handled  # None while the database is away
             self._say(f"{self._handled:,} handled, mishap {self.made}/{total}: {what}")
-            together = self._dice.random() < _TOGETHER
-            if together and self._planned and self._planned[0].thing not in self._hurt:
+            together, following = self._dice.random() < _TOGETHER, self._planned[:1]
+            if together and following and following[0].thing not in self._hurt and not following[0].waits:
                 self._make(self._planned.pop(0), total)
         self._hurt.discard(kind.thing)

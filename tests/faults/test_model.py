@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -88,26 +88,18 @@ class Delivery(RuleBasedStateMachine):
         self._stack = ExitStack()
 
     @initialize(
-        other=st.sampled_from((*STYLES, "answers")),
-        batch_size=st.sampled_from([8, 4, 8, 5, 1]),
-        fuse=st.sampled_from([0, 0, 3]),
-        reject=st.booleans(),
-        outside=st.sampled_from([False, False, True]),
         alerts=st.fixed_dictionaries(
             {partition: st.lists(_fates, min_size=5, max_size=15) for partition in PARTITIONS}
         ),
+        other=st.sampled_from((*STYLES, "answers")),
+        batch_size=st.sampled_from([8, 5, 4, 3]),
+        fuse=st.sampled_from([0, 0, 0, 3]),
+        on_error=st.sampled_from(["dead_letter", "dead_letter", "reject"]),
+        outside=st.sampled_from([False, False, True]),
+        mended=st.booleans(),
     )
-    def begin(
-        self,
-        other: str,
-        batch_size: int,
-        fuse: int,
-        reject: bool,
-        outside: bool,
-        alerts: Mapping[Partition, list[Words]],
-    ) -> None:
-        handlers = {"a": self.style, "b": other}
-        self.world = World(Setup(handlers, batch_size, fuse, "reject" if reject else "dead_letter", outside))
+    def begin(self, alerts: Mapping[Partition, list[Words]], other: str, **setup: Any) -> None:
+        self.world = World(Setup({"a": self.style, "b": other}, **setup))
         self._stack.enter_context(self.world.installed())
         for partition, fates in alerts.items():
             self.world.produce(partition, fates)

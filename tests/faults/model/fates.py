@@ -33,11 +33,11 @@ WORDS: Final = (
 #: Those that show the most, as often as they are to come.
 FATES: Final[tuple[Words, ...]] = (
     *[("done",)] * 10,
-    *[("error",), ("at first",), ("permanent",)] * 2,
+    *[("error",), ("at first",), ("permanent",), ("away", "done"), ("away", "away", "done")] * 2,
     ("reject",), ("later",), ("not for long",), ("exit",), ("undecodable",), ("tombstone",),
     ("error", "done"), ("error", "error", "done"), ("error", "away", "at first"), ("later", "done"),
-    ("away", "done"), ("away", "away", "done"), ("deadlock", "done"), ("deadlock",), ("server gone", "done"),
-    ("slow", "done"), ("stop", "done"), ("killed", "done"), ("error", "killed", "at first"),
+    ("deadlock", "done"), ("deadlock",), ("server gone", "done"),
+    ("slow", "done"), ("stop", "done"), ("error", "killed", "done"),
     ("caught",), ("swallow",), ("swallow", "done"), ("durable",), ("durable", "done"),
 )  # fmt: skip
 #: These bytes are never a handler's.

@@ -139,16 +139,17 @@ class Member:
         self.given = partitions
 
     def _hear(self) -> None:
-        if not self._events:
-            return
-        if self._events[0].polls:
-            self._events[0].polls -= 1
-            return
-        event = self._events.popleft()
-        self._callbacks[event.kind](self, [TopicPartition(*partition) for partition in sorted(event.partitions)])
-        self._heard = event.partitions if event.kind == "assign" else set()
-        if event.kind != "assign":
-            self._positions = {}  # as confluent_kafka does where the callback has not
+        """What the group has to say by now."""
+        while self._events:
+            event = self._events[0]
+            if event.polls:
+                event.polls -= 1
+                return
+            self._events.popleft()
+            self._callbacks[event.kind](self, [TopicPartition(*partition) for partition in sorted(event.partitions)])
+            self._heard = event.partitions if event.kind == "assign" else set()
+            if event.kind != "assign":
+                self._positions = {}  # as confluent_kafka does where the callback has not
 
     def unsubscribe(self) -> None:
         """Leave; that the partitions are gone is heard at the next poll."""

@@ -43,6 +43,8 @@ class Setup:
     on_error: str = "dead_letter"
     #: Handlers of 1.x may turn out to need their own transactions.
     outside: bool = False
+    #: In the end the handlers are mended too; with a fuse they have to be.
+    mended: bool = False
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -193,7 +195,7 @@ class World:
         """All faults end; then everything must end, and a last run finds nothing to do."""
         self.faults.end()
         self.kafka.silent = 0
-        self.fates.calm, self.fates.mended = True, self.setup.fuse > 0
+        self.fates.calm, self.fates.mended = True, self.setup.mended or self.setup.fuse > 0
         living = [process.member for process in self.living]
         if all(any(partition in member.given for member in living) for partition in PARTITIONS):
             self._settle()  # nobody helps
