@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import DecodeError, PermanentError, RejectAlert
+from tom_alertstreams.ingest.cleaning import check_name
 from tom_alertstreams.ingest.reports import ClassificationReport, TargetReport
 
 from .topics import classifier_of
@@ -38,7 +39,7 @@ def parse(alert: Alert) -> TargetReport:
     """What a message says of its object.
 
     :raises RejectAlert: ``unsupported``: it classifies no object; ``probability``: it gives no probability at all.
-    :raises PermanentError: it contradicts itself or holds several records.
+    :raises PermanentError: it contradicts itself, holds several records, or names an object as no Target can be named.
     """
     content = _record(alert.content)
     object_id = object_id_of(content)
@@ -47,6 +48,7 @@ def parse(alert: Alert) -> TargetReport:
         # Among them {"error": …}, which ALeRCE sends for an object that its model could not classify, and ELAsTiCC's
         # classifications, which name a simulated alert and no object.
         raise RejectAlert("unsupported", object_id)
+    check_name(object_id)  # the database is asked for it before ingest sees the report
     probabilities, likeliest = found
     classifier = _text(content, "classifier_name", "classifierName") or classifier_of(alert.topic)
     classifications = _ranked(

@@ -18,7 +18,7 @@ class Gauge:
     resident_mb: float
     threads: int
     sockets: int
-    #: Of the TOM's database, ours not counted.
+    #: Of the TOM's database. Ours are not counted: they are over in less than a second.
     sessions: int
 
 
@@ -26,7 +26,8 @@ def read(process: Process, tom: Tom, handled: int) -> Gauge:
     """Read them all now. :raises OSError: the process has ended."""
     folder = Path(f"/proc/{process.pid}")
     status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    sql += " AND backend_start < now() - interval '1 second'"
     return Gauge(
         handled,
         resident_mb(process),

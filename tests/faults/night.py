@@ -55,14 +55,15 @@ class Night:
         self.readers = Readers(tom, 0)
         self._mix = mix
 
-    def publish(self, count: int, poisoned: Container[int] = ()) -> None:
+    def publish(self, count: int, poisoned: Container[int] = (), *, padding: int = 0) -> None:
         """Send more alerts, numbered on from the last; they are on the broker when this returns.
 
         :param poisoned: numbers of those that their handler cannot take.
+        :param padding: bytes that nobody reads.
         """
         for number in range(self.sent, self.sent + count):
             turn, place = divmod(number, len(self._mix))
-            content: dict[str, Any] = {"n": number, "poison": True} if number in poisoned else {"n": number}
+            content = {"n": number, "poison": number in poisoned, "padding": "x" * padding}
             topic = self.topics[self._mix[place]]
             self.servers.kafka.produce(topic, json.dumps(content), partition=turn % PARTITIONS)
         self.servers.kafka.flush(120)
@@ -158,8 +159,7 @@ def night(
         tom.migrate()
         a_night = Night(servers, tom, token, mix)
         for topic in a_night.topics.values():
-            servers.kafka.create_topic(topic, PARTITIONS)
-            stack.callback(servers.kafka.delete_topic, topic)
+            stack.enter_context(servers.topic(topic, PARTITIONS))
         paths = {topic: f"tests.faults.handlers.{handler}" for handler, topic in a_night.topics.items()}
         options = {
             "BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 import psycopg
+from confluent_kafka import KafkaException
 
 from tests.brokers.real import RealKafka
 from tests.postgres import PostgresServer
@@ -57,7 +58,18 @@ class Servers:
         try:
             yield self.postgres.url(name)
         finally:
-            self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+            with suppress(psycopg.OperationalError):  # interrupted while it was away: then it goes with its server
+                self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def topic(self, name: str, partitions: int) -> Iterator[None]:
+        """An empty topic."""
+        self.kafka.create_topic(name, partitions)
+        try:
+            yield
+        finally:
+            with suppress(KafkaException, TimeoutError):  # as above
+                self.kafka.delete_topic(name)
 
     def _administer(self, statement: str) -> None:
         with psycopg.connect(self.postgres.url("postgres"), autocommit=True) as connection:

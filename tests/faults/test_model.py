@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 _SETTINGS = settings(
-    max_examples=EXAMPLES or 25,
+    max_examples=EXAMPLES or 30,
     stateful_step_count=20,
     derandomize=not EXAMPLES,
     database=None,
@@ -56,7 +56,6 @@ _fates = st.one_of(
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(lambda words: (*words, "at first")),
 )
 _processes = st.integers(0, PROCESSES - 1)
-_mostly = st.sampled_from([True, True, True, False])
 #: Which process, after what pause, and how many messages have arrived for it.
 _turns = st.lists(
     st.tuples(_processes, st.sampled_from([0.0, 1.0, 2.0, 5.0, 30.0]), st.sampled_from([2, 6, 9])),
@@ -96,7 +95,7 @@ class Delivery(RuleBasedStateMachine):
         fuse=st.sampled_from([0, 0, 0, 3]),
         on_error=st.sampled_from(["dead_letter", "dead_letter", "reject"]),
         outside=st.sampled_from([False, False, True]),
-        mended=st.booleans(),
+        mended=st.sampled_from([True, True, True, False]),
     )
     def begin(self, alerts: Mapping[Partition, list[Words]], other: str, **setup: Any) -> None:
         self.world = World(Setup({"a": self.style, "b": other}, **setup))
@@ -127,27 +126,34 @@ class Delivery(RuleBasedStateMachine):
         self.world.turn(number, arriving=arriving, late=late)
         self.go_on(turns)
 
-    @rule(number=_processes, points=st.none() | st.integers(0, 60), again=_mostly, turns=_turns)
-    def end(self, number: int, points: int | None, again: bool, turns: Turns) -> None:
-        """A process is killed after so many points where it can be, or asked to stop."""
-        if points is None:
-            self.world.stop_one(number)
-        self.world.turn(number, dies_after=points)
-        while again and len(self.world.living) < PROCESSES:
-            self.world.start()
-        self.go_on(turns)
-
     @rule(
+        what=st.sampled_from(["revoke", "lost", "revoke", "lost", "kill", "stop"]),
         owners=st.fixed_dictionaries(
             {partition: st.sampled_from([0, 1, 0, 1, 0, 1, None]) for partition in PARTITIONS}
         ),
-        kind=st.sampled_from(["revoke", "lost"]),
         polls=st.lists(st.sampled_from([0, 0, 1, 3]), min_size=PROCESSES, max_size=PROCESSES),
+        points=st.integers(0, 60),
         turns=_turns,
     )
-    def rebalance(self, owners: dict[Partition, int | None], kind: str, polls: list[int], turns: Turns) -> None:
-        """What has no owner is nobody's for now; after so many polls the processes hear of it."""
-        self.world.rebalance(owners, kind, polls)
+    def group(
+        self, what: str, owners: dict[Partition, int | None], polls: list[int], points: int, turns: Turns
+    ) -> None:
+        """The group changes: a rebalance, or a process that is killed or asked to stop, and replaced.
+
+        :param owners: who gets what; None is nobody for now.
+        :param polls: after so many the processes hear of it.
+        :param points: where a process can be killed: it passes so many of them.
+        """
+        number, _, _ = turns[0]
+        if what == "kill":
+            self.world.turn(number, dies_after=points)
+        elif what == "stop":
+            self.world.stop_one(number)
+            self.world.turn(number)
+        else:
+            self.world.rebalance(owners, what, polls)
+        while len(self.world.living) < PROCESSES:
+            self.world.start()
         self.go_on(turns)
 
     def go_on(self, turns: Turns) -> None:

@@ -103,6 +103,7 @@ class Process:
         except _TROUBLE:
             if not self._faults.struck:
                 raise
+            connection.close()
             self._die_in_order()
         assert not connection.in_atomic_block
 

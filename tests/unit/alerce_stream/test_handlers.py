@@ -56,6 +56,12 @@ def test_a_selected_object_becomes_a_target_where_the_api_says(api: StubApi) -> 
     assert TargetAlert.objects.get().summary == "lc_classifier: SNIa 0.75"
 
 
+@pytest.mark.parametrize("name", ["ZTF\x00", "ZTF\ud800", "Z" * 101])
+def test_a_name_that_no_target_can_have_costs_its_own_alert_only(name: str, api: StubApi) -> None:
+    assert kinds(handle([stamp(name), stamp(candid=2)], api, create="always")) == [("failed", ""), ("done", "")]
+    assert Target.objects.get().name == NAME
+
+
 def test_redelivery_adds_no_row(api: StubApi) -> None:
     for alert in (stamp(), stamp(), stamp()):
         assert kinds(handle([alert, alert.fresh()], api, classes=["SN"])) == [("done", ""), ("done", "")]
