@@ -15,12 +15,13 @@ help: ## list the targets
 venv: $(STAMP) ## create .venv and install the package with everything for its development
 
 # Installed again only when the requirements change. The stamp comes last, so that a broken installation is repeated.
+# Compiling all of it takes as long as downloading it; Python compiles what is imported, when it is.
 $(STAMP): setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else \
 	    "Python 3.10 to 3.13 is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV); the first time takes some minutes."
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP) ## a simulated night in an example TOM; ARGS=--once runs it through and ends

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.faults.larger import messages, model
 from tests.faults.memory import memory
 from tests.faults.outage import outage
 from tests.faults.poison import poison
@@ -27,6 +28,8 @@ PROOFS: dict[str, Proof] = {
     "poison": poison,
     "memory": memory,
     "outage": outage,
+    "model": model,
+    "messages": messages,
 }
 
 
@@ -67,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.run", description=__doc__.splitlines()[0])
-    parser.add_argument("--alerts", type=int, default=100_000, help="of each proof; of memory ten times as many")
+    parser.add_argument(
+        "--alerts", type=int, default=100_000, help="of each proof; of memory ten times as many, of messages a tenth"
+    )
     parser.add_argument("--mishaps", type=int, default=50, help="in a storm")
     parser.add_argument("--seed", type=int, help="of the dice; drawn where none is given")
     parser.add_argument("--outage", type=float, default=120, metavar="SECONDS", help="how long each server is away")

@@ -32,11 +32,16 @@ from tests.faults.model.faults import Fault, Place
 from tests.faults.model.kafka import Partition
 from tests.faults.model.world import PARTITIONS, PROCESSES, Setup, World
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
-
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.long,
+    pytest.mark.timeout(2 * 3600 if EXAMPLES else 120),
+]
+
 _SETTINGS = settings(
-    max_examples=EXAMPLES or 30,
+    max_examples=EXAMPLES or 12,
     stateful_step_count=20,
     derandomize=not EXAMPLES,
     database=None,
