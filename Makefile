@@ -14,6 +14,9 @@ help: ## list the targets
 
 venv: $(STAMP) ## create .venv and install the package with everything for its development
 
+# The tests start programs by the hundred: without bytecode each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Installed again only when the requirements change. The stamp comes last, so that a broken installation is repeated.
 # Compiling all of it takes as long as downloading it; Python compiles what is imported, when it is.
 $(STAMP): setup.py

@@ -22,6 +22,7 @@ import pytest
 
 from tests import services
 from tests.brokers import RealKafka, RunningKafka, ScriptedBroker, TokenEndpoint
+from tests.secret import PASSWORD, rows_that_show_it
 
 ROOT = Path(__file__).resolve().parent.parent
 KAFKA_FIXTURES = {"real_kafka", "own_kafka"}
@@ -177,6 +178,16 @@ def nothing_left(private_tmp: Path) -> Iterator[None]:
     assert not threads, f"still running: {threads}"
     files = {path.name for path in private_tmp.iterdir()} - before
     assert not files, f"left in the temporary directory: {files}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_told(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test after which the password of its streams is in the log, or in a row."""
+    yield
+    log = [caplog.handler.format(record) for record in caplog.get_records("call")]
+    assert not [line for line in log if PASSWORD in line]
+    if request.node.get_closest_marker("django_db"):
+        assert not rows_that_show_it()
 
 
 def _our_threads() -> list[str]:

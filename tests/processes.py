@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.secret import PASSWORD
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -99,6 +101,7 @@ def running(tom: Tom, *arguments: str) -> Iterator[Process]:
     finally:
         process.kill()
         process.wait()
+    assert PASSWORD not in process.log.read_text(errors="replace")
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 40) -> Any:

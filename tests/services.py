@@ -123,8 +123,8 @@ def run(command: list[str], environment: Mapping[str, str]) -> int:
 
 def suite(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Both passes of the suite; the second also where the first failed."""
-    # Most tests wait now and then: two workers for each processor pay. A selection is as fast without, and can be debugged.
-    workers = ["-n", str(2 * (os.cpu_count() or 2)), "--dist", "loadgroup"]
+    # Most tests wait now and then: one worker more than processors pays. A selection is as fast without, and can be debugged.
+    workers = ["-n", str((os.cpu_count() or 2) + 1), "--dist", "loadgroup"]
     pytest = [sys.executable, "-m", "pytest", *([] if arguments else workers)]
     postgres = environment.get(POSTGRES)
     since = time.monotonic()

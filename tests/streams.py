@@ -7,6 +7,7 @@ from typing import Any
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.secret import PASSWORD
 from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
 from tom_alertstreams.delivery.loop import DeliveryLoop
 from tom_alertstreams.delivery.runs import Status
@@ -28,7 +29,7 @@ def entry(
 ) -> dict[str, Any]:
     """An entry of ALERT_STREAMS for the generic stream. Handlers of tests.effects.handlers may be named shortly."""
     full = {key: f"tests.effects.handlers.{value}" if _short(value) else value for key, value in handlers.items()}
-    config = {**ScriptedBroker.CONSUMER_CONFIG, **options.pop("CONFIG", {})}
+    config = {**ScriptedBroker.CONSUMER_CONFIG, "sasl.password": PASSWORD, **options.pop("CONFIG", {})}
     return {
         "NAME": KAFKA_STREAM,
         "LABEL": label,

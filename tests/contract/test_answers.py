@@ -162,6 +162,24 @@ class TestAnswers:
         assert effects(topic) == [0, 1, 2, 3]
         assert not DeadLetter.objects.exists()
 
+    @pytest.mark.parametrize("handler", ["one", "each", "many"])
+    def test_retry_later_is_given_up_when_its_time_is_over(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str
+    ) -> None:
+        def never(alert: Alert) -> None:
+            if alert.offset == 1 and handlers.calls.count(1) < 50:
+                raise RetryLater(0.05, "no position yet", give_up_after_s=0.3)
+
+        publish(broker, topic, 3)
+        handlers.trouble.append(never)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}), Control(once=True, max_alerts=100))
+        letter = DeadLetter.objects.get()
+        assert (letter.offset, letter.state) == (1, "open")
+        assert "no position yet" in str(letter.error)
+        assert handlers.calls.count(1) > 1
+        assert effects(topic) == [0, 2]
+        assert (counts()["done"], counts()["dead"]) == (2, 1)
+
     def test_options_are_built_from_settings(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         broker.create_topic(topic)
         for rb in (0.5, 0.7):

@@ -9,6 +9,7 @@ import pytest
 from tests import streams
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
+from tests.secret import PASSWORD
 from tests.streams import counts, effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery.intake import Intake
@@ -179,20 +180,20 @@ class TestSecrets:
     def test_a_password_in_an_error_is_blanked_everywhere(
         self, broker: ScriptedBroker, topic: str, group_id: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        password = "correct-horse-battery"
         publish(broker, topic, 1)
 
         def leak(alert: Alert) -> None:
-            raise ValueError(f"cannot log in with {password}")
+            raise ValueError(f"cannot log in with {PASSWORD}")
 
         handlers.trouble.append(leak)
-        stream = make(broker.bootstrap_servers, group_id, {topic: "one"}, CONFIG={"sasl.password": password})
+        stream = make(broker.bootstrap_servers, group_id, {topic: "one"})
         run_once(stream)
         letter = DeadLetter.objects.get()
         texts = [letter.error, letter.traceback, caplog.text, repr(stream), repr(stream.settings)]
         texts += [str(row.__dict__) for row in StreamRun.objects.all()]
-        assert not [text for text in texts if password in text]
+        assert not [text for text in texts if PASSWORD in text]
         assert "cannot log in with" in letter.error
+        assert "cannot log in with" in caplog.text
 
 
 def test_the_life_of_a_stream_is_recorded(broker: ScriptedBroker, topic: str, group_id: str) -> None:

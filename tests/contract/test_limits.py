@@ -33,6 +33,18 @@ class TestLimits:
             run_once(make(broker.bootstrap_servers, f"{group_id}-{name}", {f"{topic}-{name}": "each"}), control)
         assert len(effects(f"{topic}-a")) + len(effects(f"{topic}-b")) == 7
 
+    def test_once_ends_though_alerts_keep_coming(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        def another(alert: Alert) -> None:
+            broker.produce(topic, handlers.content(n=alert.offset))
+            broker.flush()
+
+        publish(broker, topic, 3)
+        handlers.trouble.append(another)
+        control = Control(once=True, max_alerts=50)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "one"}, delivery={"BATCH_SIZE": 1}), control)
+        assert not control.exhausted
+        assert effects(topic) == [0, 1, 2]
+
     def test_order_is_kept_within_a_partition(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         broker.create_topic(topic, 2)
         for number in range(40):

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from tests.effects.models import Effect, OnlyOnce
+from tests.secret import told_with
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.handlers import alert_handler, batch_handler
 
@@ -32,7 +33,7 @@ def reset() -> None:
 def meet_trouble(alert: Alert) -> Any:
     """Note the call, and do what the test asked for."""
     calls.append(alert.offset)
-    return [do(alert) for do in trouble]
+    return told_with(lambda: [do(alert) for do in trouble])
 
 
 def write(alert: Alert, note: str = "") -> None:

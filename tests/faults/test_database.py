@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,10 +17,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import OnlyOnce
-from tests.processes import Tom, running, wait_until
-from tests.streams import counts, effects, entry, make, next_offset, run_once
+from tests.processes import wait_until
+from tests.streams import counts, effects, make, next_offset, run_once
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.intake import Intake
 from tom_alertstreams.delivery.offsets import Offsets
 from tom_alertstreams.delivery.runs import State
@@ -30,22 +27,8 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import DeadLetter, Installation, StreamPartition
 
+pytestmark = pytest.mark.usefixtures("fresh_handlers")
 STYLES = ["write_then_trouble", "each", "many"]
-
-
-@pytest.fixture(autouse=True)
-def fresh_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    handlers.reset()
-    monkeypatch.setattr(loop, "_WAITING_EVERY_S", 0.02)
-    monkeypatch.setattr(loop, "_POLL_S", 0.05)
-    yield
-    handlers.reset()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again after 20 ms whether the database is back."""
-    monkeypatch.setattr(loop, "_FIRST_PAUSE_S", 0.02)
 
 
 def publish(broker: ScriptedBroker, topic: str, numbers: range, **content: Any) -> None:
@@ -83,9 +66,7 @@ def _dsn() -> str:
 @pytest.mark.django_db(transaction=True)
 class TestPostgres:
     @pytest.mark.parametrize("handler", STYLES)
-    def test_session_ended_while_idle(
-        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, impatient: None
-    ) -> None:
+    def test_session_ended_while_idle(self, broker: ScriptedBroker, topic: str, group_id: str, handler: str) -> None:
         sessions: list[int] = []
         handlers.trouble.append(lambda alert: sessions.append(connection.connection.info.backend_pid))
         broker.create_topic(topic)
@@ -106,7 +87,7 @@ class TestPostgres:
         [("write_then_trouble", False), ("write_then_trouble", True), ("each", True), ("many", False)],
     )
     def test_session_ended_in_the_middle_of_a_transaction(
-        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, again: bool, impatient: None
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, again: bool
     ) -> None:
         """More often than there are attempts; the handler meets the error itself, or our commit does."""
 
@@ -127,9 +108,7 @@ class TestPostgres:
         assert "the database cannot be used" in status.last_error
         assert not DeadLetter.objects.exists()
 
-    def test_session_that_may_only_read_is_left(
-        self, broker: ScriptedBroker, topic: str, group_id: str, impatient: None
-    ) -> None:
+    def test_session_that_may_only_read_is_left(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         """The database was read-only when the session began, and is not any more: only a new session knows."""
 
         def be_read_only() -> None:
@@ -151,7 +130,6 @@ class TestPostgres:
         topic: str,
         group_id: str,
         handler: str,
-        impatient: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The server has committed and the connection breaks before it can say so; all alerts are fetched by then."""
@@ -247,7 +225,6 @@ class TestPostgres:
         topic: str,
         group_id: str,
         handler: str,
-        impatient: None,
         short_lock_timeout: None,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -282,7 +259,6 @@ class TestPostgres:
         topic: str,
         group_id: str,
         handler: str,
-        impatient: None,
         short_lock_timeout: None,
     ) -> None:
         """More often than there are attempts: while the database takes no writes at all, the alert is not at fault."""
@@ -336,72 +312,6 @@ def _rival(wanted: str, held: str) -> Iterator[Callable[[], None]]:
             session.cancel_safe()
             asking.join(20)
             session.rollback()
-
-
-@pytest.fixture
-def tom(tmp_path: Path, postgres_url: str) -> Tom:
-    """A project on a PostgreSQL database of its own."""
-    made = Tom(tmp_path, postgres_url)
-    made.migrate()
-    return made
-
-
-def others(tom: Tom) -> list[int]:
-    """Sessions of the programs that use this database."""
-    sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    return [row[0] for row in tom.query(sql)]
-
-
-class TestPostgresOfAProgram:
-    def test_read_only_for_a_while(
-        self, tom: Tom, postgres_url: str, broker: ScriptedBroker, topic: str, group_id: str
-    ) -> None:
-        """As when a standby takes over: every session ends, and new ones may only read."""
-        broker.create_topic(topic)
-        publish(broker, topic, range(3))
-        tom.streams = [entry(broker.bootstrap_servers, group_id, {topic: "one"})]
-        name = postgres_url.rpartition("/")[2]
-        with running(tom, "readstreams") as process, psycopg.connect(postgres_url) as admin:
-            admin.autocommit = True
-            wait_until(lambda: len(tom.effects()) == 3, "the first alerts")
-            admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-            for pid in others(tom):
-                admin.execute("SELECT pg_terminate_backend(%s, 5000) WHERE %s <> pg_backend_pid()", [pid, pid])
-            publish(broker, topic, range(3, 6))
-            wait_until(lambda: "read-only transaction" in process.log.read_text(), "the stream to wait")
-            assert process.poll() is None
-            admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
-            # A session keeps what it began with.
-            for pid in others(tom):
-                admin.execute("SELECT pg_terminate_backend(%s, 5000) WHERE %s <> pg_backend_pid()", [pid, pid])
-            wait_until(lambda: len(tom.effects()) >= 6, "the alerts after it")
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, process.log.read_text()
-        assert tom.effects() == [(topic, 0, offset) for offset in range(6)]
-        assert tom.query("SELECT outcome, sum(n) FROM tom_alertstreams_outcomecount GROUP BY outcome") == [("done", 6)]
-        assert tom.query("SELECT count(*) FROM tom_alertstreams_deadletter") == [(0,)]
-        assert "Traceback" not in process.log.read_text()
-
-    def test_one_session_per_stream_and_one_more(
-        self, tom: Tom, broker: ScriptedBroker, topic: str, group_id: str
-    ) -> None:
-        styles = ("one", "each", "many", "prepared_with_a_query")
-        for style in styles:
-            broker.create_topic(f"{topic}-{style}")
-            publish(broker, f"{topic}-{style}", range(20))
-        tom.streams = [
-            entry(broker.bootstrap_servers, group_id, {f"{topic}-{style}": style}, label=style) for style in styles
-        ]
-        seen = []
-        with running(tom, "readstreams") as process:
-            wait_until(lambda: seen.append(len(others(tom))) or len(tom.effects()) == 20 * len(styles), "all effects")
-            wait_until(
-                lambda: seen.append(len(others(tom))) or seen[-1] <= len(styles) + 1, "the look-up's to close", 15
-            )
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-        assert len(styles) <= max(seen) <= len(styles) + 2  # one look-up runs beside its stream
-        wait_until(lambda: not others(tom), "the sessions to close")
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="is about SQLite")

@@ -28,7 +28,7 @@ from .intake import Intake
 from .ledger import Ledger
 from .offsets import Offsets, Progress, begin_keys
 from .preparing import Preparer
-from .runner import Runner, batch_pause_s
+from .runner import Runner
 from .runs import RunRecord, State, Status, fuse_is_blown
 from .source import AlertSource, Control
 from .waiting import WaitingAlerts
@@ -42,9 +42,6 @@ _POLL_S = 0.5
 _FORGET_EVERY_S = 3600.0
 _MIRROR_EVERY_S, _WAITING_EVERY_S, _LAG_EVERY_S, _PROBE_EVERY_S, _TOPICS_EVERY_S = 1.0, 1.0, 10.0, 5.0, 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-#: How long SQLite's lock is left free after a long transaction: it grants its lock unfairly, and back-to-back
-#: transactions starve a web request.
-_LOCK_FREE_S = 0.25
 #: With --once a broker that does not answer for so long is a failure, not something to wait for.
 _ONCE_PATIENCE_S = 60.0
 
@@ -217,7 +214,7 @@ class DeliveryLoop:
                 alerts.popleft()
             for index in range(granted - finished):  # a call that was rolled back may have changed what it got
                 alerts[index] = alerts[index].fresh()
-            self._leave_lock_free(self._runner)
+            self.control.stopping.wait(self._runner.lock_pause_s())
 
     def _try_waiting(self) -> None:
         """Try alerts again that have waited long enough."""
@@ -231,14 +228,9 @@ class DeliveryLoop:
         try:
             for key, alerts in by_key.items():
                 self._second_tries.handle(self.source.bindings.get(key) if key is not None else None, alerts)
-                self._leave_lock_free(self._second_tries)
+                self.control.stopping.wait(self._second_tries.lock_pause_s())
         finally:
             self._waiting.release()
-
-    def _leave_lock_free(self, runner: Runner) -> None:
-        if runner.last_transaction_s > batch_pause_s():
-            self.control.stopping.wait(_LOCK_FREE_S)
-        runner.last_transaction_s = 0.0
 
     # --- trouble ---------------------------------------------------------------------------------------------------
 

@@ -24,15 +24,13 @@ from .fuse import Fuse
 from .ledger import Ledger, Tally
 from .letters import chunks
 from .preparing import Preparer
-from .runner import Runner, batch_pause_s
+from .runner import Runner
 from .runs import Status
 from .source import AlertSource, Binding
 from .waiting import ClaimedLetters
 
 #: Letters claimed at once, bytes and all.
 _AT_ONCE = 100
-#: How long SQLite's lock is left free after a long transaction, for the web site and the running streams.
-_LOCK_FREE_S = 0.25
 BUSY = "another process is trying them now, or has just settled them"
 
 
@@ -143,12 +141,8 @@ class _StreamReplay:
                     # A handler may have had the others in hand in a transaction that was rolled back.
                     alerts = [alert.fresh() for alert in alerts[finished:]]
                     yield self._report
-                    self._leave_lock_free()
+                    time.sleep(self._runner.lock_pause_s())
             except PartitionLost:
                 continue  # somebody else has one of them: claim again what is free
             finally:
                 self._claimed.release()
-
-    def _leave_lock_free(self) -> None:
-        if self._runner.last_transaction_s > batch_pause_s():
-            time.sleep(_LOCK_FREE_S)

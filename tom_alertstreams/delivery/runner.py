@@ -39,6 +39,9 @@ logger = get_logger(__name__)
 
 #: A transaction that held SQLite's only writer's lock for longer is warned about.
 _LONG_LOCK_S = 2.0
+#: How long SQLite's lock is left free after a long transaction: it grants its lock unfairly, and back-to-back
+#: transactions starve a web request.
+_LOCK_FREE_S = 0.25
 
 
 class Runner:
@@ -88,6 +91,11 @@ class Runner:
         if style is Style.ALERT:
             return self._group(binding, alerts)
         return self._one_by_one(binding, alerts)
+
+    def lock_pause_s(self) -> float:
+        """How long to leave SQLite's lock free after what was committed since this was asked last (seconds)."""
+        was_long, self.last_transaction_s = self.last_transaction_s > _long_for_others_s(), 0.0
+        return _LOCK_FREE_S if was_long else 0.0
 
     # --- the transaction -------------------------------------------------------------------------------------------
 
@@ -166,7 +174,7 @@ class Runner:
                 if finished > 1:  # those are committed: say so, and meet the same trouble at the next call
                     return finished - 1
                 raise
-            if self.stopping() or time.monotonic() >= deadline or self.last_transaction_s > batch_pause_s():
+            if self.stopping() or time.monotonic() >= deadline or self.last_transaction_s > _long_for_others_s():
                 return finished
         return len(alerts)
 
@@ -277,6 +285,6 @@ class Runner:
             raise
 
 
-def batch_pause_s() -> float:
+def _long_for_others_s() -> float:
     """After a transaction this long SQLite's lock is left free for a while; elsewhere never."""
     return 0.5 if connection.vendor == "sqlite" else float("inf")
