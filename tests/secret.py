@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.apps import apps
 
-PASSWORD: Final = "correct-horse-battery"
+PASSWORD: Final = "tinker-tailor-1974"
 
 
 def told_with(act: Callable[[], Any]) -> Any:
