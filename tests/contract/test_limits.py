@@ -12,10 +12,12 @@ from django.db import transaction
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.processes import wait_until
 from tests.streams import effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery.intake import Intake
 from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.delivery.supervisor import StreamThread
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -32,6 +34,21 @@ class TestLimits:
         for name in ("a", "b"):
             run_once(make(broker.bootstrap_servers, f"{group_id}-{name}", {f"{topic}-{name}": "each"}), control)
         assert len(effects(f"{topic}-a")) + len(effects(f"{topic}-b")) == 7
+
+    def test_max_alerts_waits_for_what_another_stream_has_in_hand(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        publish(broker, topic, 5)
+        control = Control(max_alerts=3)
+        assert control.reserve(4) == 3
+        thread = StreamThread(make(broker.bootstrap_servers, group_id, {topic: "each"}), control)
+        thread.start()
+        wait_until(lambda: thread.status.connected or not thread.is_alive(), "the stream")
+        assert thread.is_alive()
+        control.settle(3, 1)
+        thread.join(30)
+        assert not thread.is_alive()
+        assert effects(topic) == [0, 1]
 
     def test_once_ends_though_alerts_keep_coming(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         def another(alert: Alert) -> None:

@@ -200,15 +200,17 @@ class DeliveryLoop:
             binding = self.source.bindings.get(key) if key is not None else None
             group = self._intake.group(binding, alerts)[: 1 if self._fuse.half_open else None]
             granted = self.control.reserve(len(group))
+            if not granted:  # other streams have the last of --max-alerts in hand
+                self.control.stopping.wait(_POLL_S)
+                return
             finished = 0
             try:
-                if granted:
-                    finished = self._runner.handle(binding, group[:granted])
+                finished = self._runner.handle(binding, group[:granted])
             except FuseBlown:
                 self.status.fuse_blown = True
                 raise
             finally:
-                self.control.give_back(granted - finished)
+                self.control.settle(granted, finished)
             self.status.fuse_blown = self._fuse.half_open
             for _ in range(finished):  # callbacks run only inside poll: the queue is as it was
                 alerts.popleft()

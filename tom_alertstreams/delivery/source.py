@@ -96,27 +96,32 @@ class Control:
 
     #: Read to the end of what is there at the start, then finish.
     once: bool = False
-    #: Alerts to take at most, all streams together; None is no limit.
+    #: Alerts to take at most, all streams together; None is no limit. What is left of it, while they run.
     max_alerts: int | None = None
     stopping: Stopping = field(default_factory=Stopping)
+    #: Alerts that streams have reserved and not settled yet.
+    _in_hand: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def reserve(self, wanted: int) -> int:
-        """How many of the wanted alerts may be handled now. What is not used is given back by :meth:`give_back`."""
+        """How many of the wanted alerts may be handled now; afterwards they are to be settled."""
         if self.max_alerts is None:
             return wanted
         with self._lock:
             granted = min(wanted, self.max_alerts)
             self.max_alerts -= granted
+            self._in_hand += granted
             return granted
 
-    def give_back(self, unused: int) -> None:
-        """Alerts that were reserved and not handled."""
+    def settle(self, reserved: int, finished: int) -> None:
+        """Of so many alerts that were reserved only these were finished: somebody may take the others."""
         if self.max_alerts is not None:
             with self._lock:
-                self.max_alerts += unused
+                self.max_alerts += reserved - finished
+                self._in_hand -= reserved
 
     @property
     def exhausted(self) -> bool:
-        """No more alerts may be taken."""
-        return self.max_alerts == 0
+        """No more alerts may be taken, and none that another stream has in hand can come free again."""
+        with self._lock:
+            return self.max_alerts == 0 and not self._in_hand

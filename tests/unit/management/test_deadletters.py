@@ -29,7 +29,7 @@ FAILED = datetime(2026, 11, 22, 3, 12, tzinfo=timezone.utc)
 @pytest.fixture(autouse=True)
 def settings_of_today() -> Iterator[None]:
     handlers.reset()
-    stream = entry("127.0.0.1:1", "group", {"ztf_*": "one"}, label="ztf", CONFIG={"sasl.password": PASSWORD})
+    stream = entry("127.0.0.1:1", "group", {"ztf_*": "one"}, label="ztf", CONFIG={"ssl.key.password": PASSWORD})
     with override_settings(ALERT_STREAMS=[stream]):
         yield
     handlers.reset()
