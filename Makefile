@@ -24,7 +24,7 @@ $(STAMP): setup.py
 	    "Python 3.10 to 3.13 is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV); the first time takes some minutes."
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
+	@$(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP) ## a simulated night in an example TOM; ARGS=--once runs it through and ends

@@ -21,9 +21,13 @@ setup(
     long_description_content_type="text/markdown",
     license="GPL-3.0-only",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["tom_alertstreams*", "alerce_stream*"]),
+    packages=[
+        *find_packages(include=["tom_alertstreams*", "alerce_stream*"]),
+        "alerce_stream.schemas",
+        "tom_alertstreams.management.templates",
+    ],
     include_package_data=True,
-    package_data={"": ["py.typed", "templates/**/*.html", "templates/*.py-tpl", "schemas/*.avsc"]},
+    package_data={"": ["py.typed", "templates/*.py-tpl", "schemas/*.avsc"]},
     install_requires=["django>=4.2,<6", KAFKA, "fastavro>=1.9", "defusedxml>=0.7.1"],
     extras_require={
         "hopskotch": HOPSKOTCH,

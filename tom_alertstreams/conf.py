@@ -55,6 +55,11 @@ class DeliverySettings:
     #: Read on in a consumer group that another database has used.
     take_over: bool = False
 
+    @property
+    def has_fuse(self) -> bool:
+        """Whether failures can stop the stream."""
+        return bool(self.max_consecutive_failures or self.max_failure_share)
+
 
 @dataclass(frozen=True)
 class TopicSettings:

@@ -123,7 +123,7 @@ def resolve(path: str, options: Mapping[str, Any] | None = None, v1_arguments: i
             raise ConfigurationError(
                 f"{path} takes no OPTIONS.", hint="Mark it with @alert_handler(options=…), or remove OPTIONS."
             )
-        style, keywords = _style_of(function, v1_arguments)
+        style, keywords = _style_of(path, function, v1_arguments)
         return Handler(path, function, style, keywords=keywords)
     return Handler(path, function, mark.style, build_options(path, mark.options, options), mark.prepare)
 
@@ -141,8 +141,11 @@ def _import(path: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _style_of(function: Callable[..., Any], v1_arguments: int | None) -> tuple[Style, frozenset[str]]:
-    """2.0 style only if ``alert_stream`` is a named parameter, or if the 1.x call does not bind; else 1.x."""
+def _style_of(path: str, function: Callable[..., Any], v1_arguments: int | None) -> tuple[Style, frozenset[str]]:
+    """2.0 style only if ``alert_stream`` is a named parameter, or if the 1.x call does not bind; else 1.x.
+
+    :raises ConfigurationError: neither call binds.
+    """
     offered = ("alert_stream", "topic", "metadata")
     try:
         signature = inspect.signature(function)
@@ -151,13 +154,24 @@ def _style_of(function: Callable[..., Any], v1_arguments: int | None) -> tuple[S
     parameters = signature.parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     keywords = frozenset(name for name in offered if takes_any or name in parameters)
-    if "alert_stream" in parameters:
+    count = v1_arguments if v1_arguments is not None else 1
+    if "alert_stream" not in parameters and _binds(signature, *range(count)):
+        return Style.V1, frozenset()
+    if _binds(signature, 0, **dict.fromkeys(keywords)):
         return Style.V2, keywords
+    what = "argument" if count == 1 else "arguments"
+    raise ConfigurationError(
+        f"handler {path!r} takes {signature}; this stream calls it with {count} {what}.",
+        hint="Give it the parameters of its stream (docs/reference/streams.md), or mark it with @alert_handler.",
+    )
+
+
+def _binds(signature: inspect.Signature, *arguments: Any, **keywords: Any) -> bool:
     try:
-        signature.bind(*range(v1_arguments if v1_arguments is not None else 1))
+        signature.bind(*arguments, **keywords)
     except TypeError:
-        return Style.V2, keywords
-    return Style.V1, frozenset()
+        return False
+    return True
 
 
 def build_options(path: str, declared: type[Any] | None, given: Mapping[str, Any] | None) -> Any:

@@ -155,7 +155,7 @@ class OutcomeCount(models.Model):
     stream = models.CharField(max_length=100)
     topic = models.CharField(max_length=249)
     hour = models.DateTimeField()
-    #: done, rejected, waiting (a first failure that is tried again) or dead.
+    #: done, rejected, waiting (each try that failed and is followed by another) or dead.
     outcome = models.CharField(max_length=10)
     #: Why it was rejected; else empty.
     code = models.CharField(max_length=32, blank=True)
@@ -169,7 +169,7 @@ class OutcomeCount(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.topic} {self.outcome} {self.code}: {self.n}"
+        return f"{self.hour:%Y-%m-%d %H:00} {self.stream} {self.topic} {self.outcome} {self.code}: {self.n}"
 
 
 class Rejection(models.Model):
@@ -184,7 +184,7 @@ class Rejection(models.Model):
     time = models.DateTimeField(default=timezone.now, db_index=True)
 
     def __str__(self) -> str:
-        return f"{self.object_id}: {self.code}"
+        return f"{self.time:%Y-%m-%d %H:%M:%S} {self.topic} {self.object_id}: {self.code}"
 
 
 class Installation(models.Model):

@@ -100,7 +100,7 @@ OPEN_URLS: list[str] = []
 TARGET_PERMISSIONS_ONLY = True
 # What streams bring in is for everyone who has an account. The toolkit's own default, PRIVATE, shows it to nobody but
 # superusers.
-TARGET_DEFAULT_PERMISSION = "OPEN"
+TARGET_DEFAULT_PERMISSION = "PUBLIC"
 TARGET_LIST_COLUMNS = ["name", "type", "observations", "saved_data"]
 HOOKS = {
     "target_post_save": "tom_common.hooks.target_post_save",

@@ -6,15 +6,13 @@ import time
 from pathlib import Path
 
 from tests.faults.gauges import Gauge, read, spread
-from tests.faults.night import Night, Stalled, night, reading
+from tests.faults.night import LITTLE_AHEAD, Night, Stalled, night, reading
 from tests.faults.results import Result, Say, Size
 from tests.faults.servers import Servers
 
 _TIMES = 10
 _ALLOWED = 0.10
 _EVERY_S = 0.5
-#: What is fetched ahead is memory too, some 60 MB by default while there is more to fetch. Little, so that a leak shows.
-_CONFIG = {"queued.max.messages.kbytes": 1024, "queued.min.messages": 1000, "max.partition.fetch.bytes": 65_536}
 _BYTES = 300
 #: One alert in ten is handled as in 1.x, two by @alert_handler, seven by @batch_handler.
 _MIX = ("one", "each", "each", *["many"] * 7)
@@ -24,7 +22,7 @@ def memory(servers: Servers, folder: Path, size: Size, say: Say) -> Result:
     """One process, PostgreSQL, nothing goes wrong."""
     result = Result("memory")
     alerts = _TIMES * size.alerts
-    with night(servers, folder, mix=_MIX, config=_CONFIG, settings="tests.faults.debug_settings") as a_night:
+    with night(servers, folder, mix=_MIX, config=LITTLE_AHEAD, settings="tests.faults.debug_settings") as a_night:
         try:
             say(f"memory: sending {alerts:,} alerts")
             a_night.publish(alerts, padding=_BYTES)

@@ -27,6 +27,8 @@ _QUICK = {
     "fetch.wait.max.ms": 10,
     "reconnect.backoff.max.ms": 1000,
 }
+#: What is fetched ahead is memory too, some 60 MB by default while there is more to fetch. Little, so that a leak shows.
+LITTLE_AHEAD = {"queued.max.messages.kbytes": 1024, "queued.min.messages": 1000, "max.partition.fetch.bytes": 65_536}
 #: Of an alert that fails.
 TRIES = 3
 _DELIVERY = {"RETRY": {"TOTAL": TRIES, "MIN_WAIT_S": 0.2, "MAX_WAIT_S": 1, "BACKOFF": 2}}

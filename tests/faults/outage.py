@@ -8,7 +8,7 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 
 from tests.faults.gauges import resident_mb
-from tests.faults.night import Night, Stalled, night, reading
+from tests.faults.night import LITTLE_AHEAD, Night, Stalled, night, reading
 from tests.faults.results import Result, Say, Size
 from tests.faults.servers import Servers
 from tests.processes import Process
@@ -16,8 +16,6 @@ from tests.processes import Process
 _ALLOWED = 0.10
 #: A member that is silent for 2 * (BATCH_SECONDS + HANDLER_TIMEOUT_S) is expelled: 3 s, which the outage is longer than.
 _DELIVERY = {"BATCH_SECONDS": 0.5, "HANDLER_TIMEOUT_S": 1}
-#: What is fetched ahead; it is full before the first measurement and stays so.
-_CONFIG = {"queued.max.messages.kbytes": 1024, "queued.min.messages": 1000}
 #: Lines that a process may print in one outage, however long it is.
 _LINES = 40
 
@@ -25,7 +23,7 @@ _LINES = 40
 def outage(servers: Servers, folder: Path, size: Size, say: Say) -> Result:
     """One process, PostgreSQL. The broker goes when half of the database's outage is over, and is away for as long."""
     result = Result("outage")
-    with night(servers, folder, delivery=_DELIVERY, config=_CONFIG) as a_night:
+    with night(servers, folder, delivery=_DELIVERY, config=LITTLE_AHEAD) as a_night:
         try:
             with reading(a_night, 1) as readers:
                 a_night.publish(size.alerts // 3)

@@ -14,7 +14,7 @@ from tom_alertstreams.conf import DeliverySettings, StreamSettings
 from tom_alertstreams.delivery import supervisor as supervisor_module
 from tom_alertstreams.delivery.runs import Status
 from tom_alertstreams.delivery.source import Control
-from tom_alertstreams.delivery.supervisor import StreamThread, Supervisor
+from tom_alertstreams.delivery.supervisor import NEEDS_YOU, StreamThread, Supervisor
 from tom_alertstreams.exceptions import FuseBlown, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, StreamRun
 
@@ -125,6 +125,16 @@ class TestHalfOpen:
             run_once(blown)
         assert next_offset(group_id, topic) == 6
 
+    def test_without_limits_it_is_over(self, blown: Any, topic: str) -> None:
+        """Where the alerts are wrong and not the handler: they become dead letters."""
+        delivery = {"MAX_CONSECUTIVE_FAILURES": 0, "MAX_FAILURE_SHARE": 0, "RETRY": {"TOTAL": 1}}
+        options = blown.settings.options
+        servers, group_id = options["BOOTSTRAP_SERVERS"], options["GROUP_ID"]
+        run_once(make(servers, group_id, {topic: "each"}, delivery=delivery))
+        assert effects(topic) == [0]
+        assert StreamRun.objects.latest("pk").fuse_blown is False
+        assert DeadLetter.objects.filter(state="open").count() == 29
+
 
 class TestProcess:
     def test_the_others_run_on(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
@@ -158,4 +168,4 @@ class TestProcess:
         publish(broker, topic, 10)
         handlers.trouble.append(fail)
         stream = fused(broker, group_id, topic, "each", MAX_CONSECUTIVE_FAILURES=2)
-        assert Supervisor([stream], Control(), shutdown_s=30).run() == 1
+        assert Supervisor([stream], Control(), shutdown_s=30).run() == NEEDS_YOU

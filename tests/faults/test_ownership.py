@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 from tests.brokers import ScriptedBroker
 from tests.streams import effects, make, next_offset, publish, run_once
 from tom_alertstreams.delivery.source import Control
-from tom_alertstreams.delivery.supervisor import Supervisor
+from tom_alertstreams.delivery.supervisor import NEEDS_YOU, Supervisor
 from tom_alertstreams.exceptions import TakenOver
 from tom_alertstreams.models import Installation, StreamPartition, StreamRun, SubscribedKey
 
@@ -33,7 +33,7 @@ def production(broker: ScriptedBroker, topic: str, group_id: str) -> str:
 def test_another_database_stops_the_stream(broker: ScriptedBroker, topic: str, group_id: str, production: str) -> None:
     """It names both, does nothing, and is not started again."""
     stream = make(broker.bootstrap_servers, group_id, {topic: "one"})
-    assert Supervisor([stream], Control(), shutdown_s=30).run() == 1
+    assert Supervisor([stream], Control(), shutdown_s=30).run() == NEEDS_YOU
     assert effects(topic) == [0, 1, 2, 3, 4]
     run = StreamRun.objects.latest("pk")
     assert run.state == "taken"

@@ -119,12 +119,21 @@ class KafkaAlertStream(AlertStream):
 
     @property
     def start(self) -> Start:
-        """DELIVERY.START, else START_POSITION, else ``auto.offset.reset`` in CONFIG, else the stream's own."""
+        """DELIVERY.START, else START_POSITION, else ``auto.offset.reset`` in CONFIG, else the stream's own.
+
+        :raises ConfigurationError: another word than these have.
+        """
         if self.settings.delivery.start is not None:
             return self.settings.delivery.start
         given = self._option("start_position") or self._config().get("auto.offset.reset") or self.default_start
         word = str(given).lower()
-        return "earliest" if word in ("earliest", "smallest", "beginning") else "latest"
+        if word in ("earliest", "smallest", "beginning"):
+            return "earliest"
+        if word in ("latest", "largest", "end"):
+            return "latest"
+        raise ConfigurationError(
+            f"START_POSITION, or auto.offset.reset in CONFIG, is {given!r}.", hint='Use "earliest" or "latest".'
+        )
 
     def open_alert(self, message: Message) -> Alert:
         kind, milliseconds = message.timestamp()

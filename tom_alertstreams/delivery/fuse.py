@@ -68,5 +68,6 @@ class Fuse:
             f"stopped by its fuse: {reason}.{last}",
             stream=self._stream,
             hint="Mend the handler and start readstreams again: it begins with one alert at a time. "
-            "To pass over an alert that cannot be handled use seekstream.",
+            "Where it is the alerts that are wrong: MAX_CONSECUTIVE_FAILURES and MAX_FAILURE_SHARE of 0 make them dead "
+            "letters, and seekstream passes over them.",
         )

@@ -77,7 +77,7 @@ class Gaps:
         text = f"offset {wanted} is not on the broker any more, which has {low} to {high}: {reason}."
         self._status.note_gap(topic, number, wanted, low, reason)
         if stop:
-            command = f"seekstream {self._status.label} --to earliest --topic {topic}"
+            command = f"seekstream {self._status.label} --to earliest --topic {topic} --partition {number}"
             raise AlertsMissing(
                 text, stream=self._status.label, topic=topic, partition=number,
                 hint=f"ON_GAP is stop. To go on with what is there: {command}.",

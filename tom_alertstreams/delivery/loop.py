@@ -78,7 +78,8 @@ class DeliveryLoop:
                     self._turn()
                 self.status.lag = self._intake.lag()
                 self._intake.mirror(wait=True)
-            self._say(State.STOPPED, "finished" if self.control.once else "asked to stop")
+            asked = self.control.stopping.is_set()
+            self._say(State.STOPPED, "asked to stop" if asked else "finished")
         except StreamStopped as error:
             self._say(State(error.state), redact(str(error)))
             raise
@@ -98,6 +99,7 @@ class DeliveryLoop:
         half_open = self._patiently(lambda: fuse_is_blown(source.settings.label, source.group_id))
         if cluster is None or installation is None or half_open is None:
             return False
+        half_open = half_open and self._settings.has_fuse
         self.status.fuse_blown = half_open
         if half_open:
             logger.warning("%s: its fuse had blown; it begins with one alert at a time", source.settings.label)

@@ -34,6 +34,8 @@ _FIRST_RESTART_S, _LONGEST_RESTART_S = 1.0, 300.0
 _GOOD_LIFE_S = 60.0
 _REPORT_S = 60.0
 _TICK_S = 0.2
+#: The exit code when every stream has stopped for something that only a person can mend: starting again helps nobody.
+NEEDS_YOU = 3
 #: More than it takes to report once SHUTDOWN_S is over.
 _GRACE_S = 5.0
 
@@ -64,6 +66,8 @@ class StreamThread(threading.Thread):
         self.status = Status(stream.settings.label)
         #: It has ended by itself and not because of an error.
         self.succeeded = False
+        #: It has stopped for good: its fuse, a gap, another database.
+        self.needs_you = False
 
     def run(self) -> None:
         pause_s = _FIRST_RESTART_S
@@ -76,6 +80,7 @@ class StreamThread(threading.Thread):
                     return
                 except StreamStopped as error:
                     self._report(error, State(error.state))
+                    self.needs_you = True
                     return
                 except Exception as error:  # noqa: BLE001  (one stream's trouble is its own)
                     self._report(error)
@@ -131,7 +136,7 @@ class Supervisor:
 
     def run(self) -> int:
         """
-        :returns: the exit code: 0, or 1 where no stream could run or one did not stop in time.
+        :returns: the exit code: 0; 1 where no stream could run or one did not stop in time; NEEDS_YOU.
         """
         began = reported = time.monotonic()
         with self._signals() as heard, Watchdog(self.threads):
@@ -175,7 +180,9 @@ class Supervisor:
                 ", ".join(late), self._shutdown_s,
             )  # fmt: skip
             return 1
-        return 0 if any(thread.could_run(out_of_time) for thread in self.threads) else 1
+        if any(thread.could_run(out_of_time) for thread in self.threads):
+            return 0
+        return NEEDS_YOU if all(thread.needs_you for thread in self.threads) else 1
 
     @contextmanager
     def _signals(self) -> Iterator[socket.socket]:

@@ -132,6 +132,11 @@ class TestConfiguration:
     def test_start(self, options: dict[str, Any], start: str) -> None:
         assert make(**options).start == start
 
+    @pytest.mark.parametrize("options", [{"START_POSITION": "EARLIST"}, {"CONFIG": {"auto.offset.reset": "error"}}])
+    def test_start_with_another_word(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError, match="START_POSITION"):
+            make(**options).verify()
+
     def test_options_are_attributes(self) -> None:
         stream = make(USERNAME="tom-12", PASSWORD="pass word", START_POSITION="EARLIEST")
         assert (stream.url, stream.username, stream.start_position) == ("kafka://127.0.0.1:1/", "tom-12", "EARLIEST")  # type: ignore[attr-defined]

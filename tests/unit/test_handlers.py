@@ -1,0 +1,36 @@
+"""How a handler is called is known at the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tom_alertstreams.exceptions import ConfigurationError
+from tom_alertstreams.handlers import Style, resolve
+
+
+def three(a: Any, b: Any, c: Any) -> None: ...
+
+
+def two(model: Any, meta: Any) -> None: ...
+
+
+def named(alert: Any, *, something: Any) -> None: ...
+
+
+def new_style(alert: Any, *, alert_stream: Any, **kwargs: Any) -> None: ...
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("three", 1), ("three", 2), ("two", 1), ("named", 1)])
+def test_a_call_that_does_not_fit_is_told_at_the_start(name: str, arguments: int) -> None:
+    with pytest.raises(ConfigurationError, match=rf"takes \(.*; this stream calls it with {arguments} argument"):
+        resolve(f"{__name__}.{name}", None, arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "style"),
+    [("two", 2, Style.V1), ("three", 3, Style.V1), ("new_style", 1, Style.V2), ("new_style", 2, Style.V2)],
+)
+def test_how_it_is_called(name: str, arguments: int, style: Style) -> None:
+    assert resolve(f"{__name__}.{name}", None, arguments).style is style
