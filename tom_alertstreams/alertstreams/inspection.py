@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, Literal
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
 
 from tom_alertstreams.conf import Finding
 from tom_alertstreams.delivery.offsets import Offsets, Partition
-from tom_alertstreams.models import Installation
+from tom_alertstreams.models import Installation, StreamRun
 
 from .alertstream import AlertStream, make_streams
 from .diagnosis import Failure
@@ -19,6 +21,8 @@ from .login import Answer, log_in
 
 #: Names of topics that are shown for each key.
 NAMES_SHOWN: Final = 3
+#: A running stream writes its heartbeat every 10 s, except while a handler works.
+SILENT_AFTER: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,20 @@ class KeyReport:
 
 
 @dataclass(frozen=True)
+class RunReport:
+    """The newest StreamRun of a stream, times in ISO 8601."""
+
+    state: str
+    words: str
+    reason: str
+    host: str
+    started: str
+    heartbeat: str
+    #: It has stopped until somebody acts.
+    needs_you: bool
+
+
+@dataclass(frozen=True)
 class StreamReport:
     """One stream that can start."""
 
@@ -54,11 +72,13 @@ class StreamReport:
     #: Topics named in TOPIC_HANDLERS that the broker does not let us read.
     refused: tuple[str, ...] = ()
     failure: Failure | None = None
+    #: None where it has never run.
+    last_run: RunReport | None = None
 
     @property
     def is_sound(self) -> bool:
-        """Nothing speaks against starting it."""
-        return self.failure is None and not self.refused
+        """Nothing speaks against starting it, and it has not stopped until somebody acts."""
+        return self.failure is None and not self.refused and not (self.last_run and self.last_run.needs_you)
 
 
 def inspect_streams(*, login: bool = False) -> tuple[list[StreamReport], list[Finding]]:
@@ -70,7 +90,7 @@ def inspect_streams(*, login: bool = False) -> tuple[list[StreamReport], list[Fi
     reports: list[tuple[AlertStream, StreamReport]] = []
     for stream in streams:
         try:
-            reports.append((stream, _report(stream)))
+            reports.append((stream, replace(_report(stream), last_run=_last_run(stream))))
         except ImproperlyConfigured as error:
             findings.append(Finding("W004", str(error), "Check your ALERT_STREAMS setting.", stream.settings.label))
     if not login:
@@ -97,6 +117,23 @@ def _report(stream: AlertStream) -> StreamReport:
         for key, binding in stream.bindings.items()
     )
     return StreamReport(stream.settings.label, stream.settings.name, stream.group_id, stream.start, keys)
+
+
+def _last_run(stream: AlertStream) -> RunReport | None:
+    run = StreamRun.objects.filter(stream=stream.settings.label).order_by("started", "pk").last()
+    if run is None:
+        return None
+    state = StreamRun.State(run.state)
+    silent = run.ended is None and run.heartbeat < timezone.now() - SILENT_AFTER
+    return RunReport(
+        state=state.value,
+        words="no heartbeat" if silent else state.label,
+        reason=run.reason,
+        host=run.host,
+        started=run.started.isoformat(timespec="seconds"),
+        heartbeat=run.heartbeat.isoformat(timespec="seconds"),
+        needs_you=state in (StreamRun.State.FUSE, StreamRun.State.TAKEN, StreamRun.State.GAP),
+    )
 
 
 def _with_answer(stream: AlertStream, report: StreamReport, answer: Answer | None) -> StreamReport:

@@ -54,6 +54,8 @@ def _lines(report: StreamReport) -> Iterator[str]:
         yield "the login is not checked: it reads by a listen() of its own"
     elif report.cluster:
         yield f"logged in to the cluster {report.cluster}"
+    if run := report.last_run:
+        yield f"last run: {run.words}, on {run.host} since {run.started}, last seen {run.heartbeat}"
     for key in report.keys:
         yield f"{key.key} → {key.handler} ({key.called})"
         if key.topics is not None:
@@ -79,3 +81,5 @@ def _troubles(report: StreamReport) -> Iterator[str]:
         yield str(report.failure)
     for topic in report.refused:
         yield f"the broker does not let us read {topic}. Ask it for access, or check how the topic is written."
+    if report.last_run and report.last_run.needs_you:
+        yield f"it has stopped: {report.last_run.reason}"
