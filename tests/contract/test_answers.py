@@ -13,6 +13,7 @@ from django.utils import timezone
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, make, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery import loop
@@ -23,7 +24,7 @@ from tom_alertstreams.exceptions import PartitionLost, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, Rejection
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    CORE_TABLES,
     pytest.mark.both_databases,
     pytest.mark.usefixtures("fresh_handlers"),
 ]

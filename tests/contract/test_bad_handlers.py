@@ -20,6 +20,7 @@ from tests.brokers import ScriptedBroker
 from tests.contract.books import Message, balanced, outcomes, publish
 from tests.effects import handlers
 from tests.effects.models import Effect, OnlyOnce
+from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, make, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery import ledger
@@ -29,7 +30,7 @@ from tom_alertstreams.exceptions import RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, Rejection, StreamPartition
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    CORE_TABLES,
     pytest.mark.both_databases,
     pytest.mark.usefixtures("fresh_handlers"),
 ]

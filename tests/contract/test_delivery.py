@@ -9,6 +9,7 @@ import pytest
 from tests import streams
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.secret import PASSWORD
 from tests.streams import counts, effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
@@ -19,7 +20,7 @@ from tom_alertstreams.exceptions import LookUpUnavailable
 from tom_alertstreams.models import DeadLetter, StreamPartition, StreamRun
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    CORE_TABLES,
     pytest.mark.both_databases,
     pytest.mark.usefixtures("fresh_handlers"),
 ]

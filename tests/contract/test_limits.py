@@ -12,6 +12,7 @@ from django.db import transaction
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
@@ -20,7 +21,7 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    CORE_TABLES,
     pytest.mark.both_databases,
     pytest.mark.usefixtures("fresh_handlers"),
 ]

@@ -21,13 +21,14 @@ from django.test import override_settings
 
 from tests.brokers import PASSWORD, USER, RealKafka, RunningKafka, ScriptedBroker, TokenEndpoint
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.streams import entry, make, run_once
 from tom_alertstreams.alertstreams import login
 from tom_alertstreams.alertstreams.diagnosis import likely_cause
 from tom_alertstreams.alertstreams.kafka import KafkaAlertStream
 from tom_alertstreams.models import Installation, StreamPartition
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = CORE_TABLES
 
 ALERCE = "alerce_stream.streams.AlerceAlertStream"
 FIND_COORDINATOR = 10

@@ -20,6 +20,7 @@ from tests.brokers import RealKafka, RunningKafka, TokenEndpoint
 from tests.brokers.real import PASSWORD, USER
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import counts, effects, make, next_offset
 from tom_alertstreams.alerts import Alert
@@ -30,7 +31,7 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread, Supervisor
 from tom_alertstreams.models import DeadLetter, StreamRun
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = CORE_TABLES
 
 HOPSKOTCH = "tom_alertstreams.alertstreams.hopskotch.HopskotchAlertStream"
 ALERCE = "alerce_stream.streams.AlerceAlertStream"

@@ -12,6 +12,7 @@ from django.utils import timezone as now_in
 
 from tests.brokers import RunningKafka, ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.streams import effects, make, next_offset, run_once
 from tom_alertstreams.alertstreams.alertstream import AlertStream
 from tom_alertstreams.delivery import seek as seeking
@@ -19,7 +20,7 @@ from tom_alertstreams.delivery.seek import SeekRefused, apply, plan, refuse_whil
 from tom_alertstreams.exceptions import BrokerUnavailable, PartitionLost
 from tom_alertstreams.models import StreamPartition, StreamRun
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 
 def publish(broker: Any, topic: str, numbers: range, partitions: int = 1) -> None:

@@ -8,13 +8,14 @@ from confluent_kafka import TopicPartition
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.marks import CORE_TABLES
 from tests.streams import effects, make, publish, run_once
 from tom_alertstreams.delivery.intake import Intake
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.models import StreamPartition
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    CORE_TABLES,
     pytest.mark.both_databases,
     pytest.mark.usefixtures("fresh_handlers"),
 ]

@@ -6,11 +6,12 @@ import pytest
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, make, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import LookUpUnavailable
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 
 def test_what_is_not_finished_is_not_passed_over(broker: ScriptedBroker, topic: str, group_id: str) -> None:

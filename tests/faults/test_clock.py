@@ -15,6 +15,7 @@ import alerce_stream
 import tom_alertstreams
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import counts, effects, make, next_offset
 from tom_alertstreams.alerts import Alert
@@ -42,7 +43,7 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Jump:
     return put_on
 
 
-@pytest.mark.django_db(transaction=True)
+@CORE_TABLES
 @pytest.mark.both_databases
 @pytest.mark.usefixtures("fresh_handlers")
 @pytest.mark.parametrize("handler", ["one", "each", "many"])
@@ -81,7 +82,7 @@ def test_a_stream_does_not_mind(broker: ScriptedBroker, topic: str, group_id: st
     assert next_offset(group_id, topic) == 8
 
 
-@pytest.mark.django_db(transaction=True)
+@CORE_TABLES
 class TestLease:
     @pytest.fixture
     def ours_and_theirs(self, group_id: str) -> tuple[WaitingAlerts, WaitingAlerts]:

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import OnlyOnce
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import counts, effects, make, next_offset, run_once
 from tom_alertstreams.alerts import Alert
@@ -63,7 +64,7 @@ def _dsn() -> str:
 
 
 @pytest.mark.postgres
-@pytest.mark.django_db(transaction=True)
+@CORE_TABLES
 class TestPostgres:
     @pytest.mark.parametrize("handler", STYLES)
     def test_session_ended_while_idle(self, broker: ScriptedBroker, topic: str, group_id: str, handler: str) -> None:
@@ -315,7 +316,7 @@ def _rival(wanted: str, held: str) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="is about SQLite")
-@pytest.mark.django_db(transaction=True)
+@CORE_TABLES
 class TestSqlite:
     @pytest.mark.parametrize("handler", STYLES)
     def test_locked_for_longer_than_the_timeout(

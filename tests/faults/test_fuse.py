@@ -8,6 +8,7 @@ import pytest
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import DeliverySettings, StreamSettings
@@ -18,7 +19,7 @@ from tom_alertstreams.delivery.supervisor import NEEDS_YOU, StreamThread, Superv
 from tom_alertstreams.exceptions import FuseBlown, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, StreamRun
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 STYLES = ["write_then_trouble", "each", "many"]
 #: Failed alerts wait for longer than a test lasts.

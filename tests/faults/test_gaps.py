@@ -9,13 +9,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.brokers import RunningKafka, ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import counts, effects, make, next_offset, run_once
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.exceptions import AlertsMissing
 from tom_alertstreams.models import StreamPartition, StreamRun
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 
 def publish(broker: Any, topic: str, count: int) -> None:

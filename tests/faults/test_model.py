@@ -31,11 +31,12 @@ from tests.faults.model.fates import FATES, WORDS, Words
 from tests.faults.model.faults import Fault, Place
 from tests.faults.model.kafka import Partition
 from tests.faults.model.world import PARTITIONS, PROCESSES, Setup, World
+from tests.marks import CORE_TABLES
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    CORE_TABLES,
     pytest.mark.long,
     pytest.mark.timeout(2 * 3600 if EXAMPLES else 120),
 ]

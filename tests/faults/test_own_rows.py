@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import counts, effects, make, next_offset, run_once
 from tom_alertstreams.alerts import Alert
@@ -24,7 +25,7 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import DeadLetter, OutcomeCount, StreamRun
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 STYLES = ["write_then_trouble", "each", "many"]
 DISK_FULL, CHECK_VIOLATION = "53100", "23514"

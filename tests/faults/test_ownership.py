@@ -8,13 +8,14 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.brokers import ScriptedBroker
+from tests.marks import CORE_TABLES
 from tests.streams import effects, make, next_offset, publish, run_once
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import NEEDS_YOU, Supervisor
 from tom_alertstreams.exceptions import TakenOver
 from tom_alertstreams.models import Installation, StreamPartition, StreamRun, SubscribedKey
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
 from tests.faults import gated
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import counts, effects, make, next_offset, run_once
 from tom_alertstreams.alerts import Alert
@@ -26,7 +27,7 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import StreamPartition
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 
 @pytest.fixture(autouse=True)

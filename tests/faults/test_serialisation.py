@@ -12,6 +12,7 @@ from psycopg import IsolationLevel
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import OnlyOnce
+from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, make, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery.ledger import Ledger
@@ -19,7 +20,7 @@ from tom_alertstreams.models import DeadLetter, OutcomeCount
 
 pytestmark = [
     pytest.mark.postgres,
-    pytest.mark.django_db(transaction=True),
+    CORE_TABLES,
     pytest.mark.usefixtures("fresh_handlers", "repeatable_read"),
 ]
 

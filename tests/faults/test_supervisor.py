@@ -9,6 +9,7 @@ import pytest
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import effects, make
 from tom_alertstreams.conf import DeliverySettings, StreamSettings
@@ -76,7 +77,7 @@ def test_after_a_good_life_the_wait_is_short_again(monkeypatch: pytest.MonkeyPat
     assert waits.noted[4] < 1.5
 
 
-@pytest.mark.django_db(transaction=True)
+@CORE_TABLES
 @pytest.mark.usefixtures("fresh_handlers")
 def test_the_others_run_on(broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the exit code is theirs."""

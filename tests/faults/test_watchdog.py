@@ -11,6 +11,7 @@ import pytest
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
+from tests.marks import CORE_TABLES
 from tests.processes import wait_until
 from tests.streams import effects, make, publish
 from tom_alertstreams.delivery import watchdog
@@ -18,7 +19,7 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import Supervisor
 from tom_alertstreams.models import StreamRun
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_handlers")]
+pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 
 @pytest.fixture

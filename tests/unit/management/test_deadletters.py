@@ -16,11 +16,12 @@ from django.utils import timezone as now_in
 
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.marks import CORE_TABLES
 from tests.streams import entry
 from tom_alertstreams.delivery.letters import LetterFilter
 from tom_alertstreams.models import DeadLetter
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = CORE_TABLES
 
 PASSWORD = "correct-horse-battery"
 FAILED = datetime(2026, 11, 22, 3, 12, tzinfo=timezone.utc)

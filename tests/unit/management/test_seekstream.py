@@ -11,12 +11,13 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from tests.brokers import ScriptedBroker
+from tests.marks import CORE_TABLES
 from tests.streams import entry, next_offset
 from tom_alertstreams.alertstreams.kafka import KafkaAlertStream
 from tom_alertstreams.delivery import seek
 from tom_alertstreams.models import StreamPartition, StreamRun
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = CORE_TABLES
 
 
 class Own(KafkaAlertStream):
