@@ -103,6 +103,16 @@ def _say(line: str) -> None:
     print(f"services: {line}", file=sys.stderr, flush=True)
 
 
+def exit_on_sigterm() -> None:
+    """SIGTERM ends this program with all that it has started. Make sends a second one, which must not end the ending."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, lambda number, frame: None)
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def run(command: list[str], environment: Mapping[str, str]) -> int:
     """Run a command to its end. Ctrl-C reaches it by the terminal, SIGTERM is passed on; the servers outlive both."""
     process = subprocess.Popen(command, env={**os.environ, **environment})
@@ -152,7 +162,7 @@ def main() -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command and not options.suite:
         parser.error("nothing to run")
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    exit_on_sigterm()
     both = options.suite
     try:
         with services(postgres=options.postgres or both, kafka=options.kafka or both) as environment:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests import services
 from tests.faults.larger import messages, model
 from tests.faults.memory import memory
 from tests.faults.outage import outage
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if reason := Servers.missing():
         say(f"faults: cannot be run here: {reason}")
         return 1
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    services.exit_on_sigterm()
     seed = random.randrange(10**6) if options.seed is None else options.seed
     size = Size(options.alerts, options.mishaps, seed, options.outage)
     names = options.proof or list(PROOFS)

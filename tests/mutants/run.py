@@ -234,6 +234,7 @@ def main() -> int:
         "--part", type=_part, metavar="K/N", default=(1, 1), help="only every N-th patch, from the K-th"
     )
     options = parser.parse_args()
+    services.exit_on_sigterm()
     try:
         mutants = [Mutant.load(path) for path in sorted(HERE.glob("*.patch"))]
     except ValueError as error:
@@ -263,8 +264,11 @@ def main() -> int:
             def outcome(mutant: Mutant) -> Outcome:
                 unpatched = before.get((mutant.test, mutant.needs))
                 if unpatched is not None and unpatched.verdict != "passed":
-                    return Outcome("broken", f"the test does not pass unpatched: {unpatched.detail}")
-                return runner.patched(mutant)
+                    found = Outcome("broken", f"the test does not pass unpatched: {unpatched.detail}")
+                else:
+                    found = runner.patched(mutant)
+                print(f"{mutant.path.stem}: {verdict(found)}", file=sys.stderr, flush=True)
+                return found
 
             outcomes = list(pool.map(outcome, mutants))
     show(mutants, outcomes)
