@@ -23,6 +23,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[
         *find_packages(include=["tom_alertstreams*", "alerce_stream*"]),
+        # Folders of data only: setuptools warns of those that are not named.
         "alerce_stream.schemas",
         "tom_alertstreams.management.templates",
     ],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from tests.brokers import ScriptedBroker
+from tests.brokers import RunningKafka, ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import Effect
 from tests.secret import PASSWORD
@@ -56,7 +57,14 @@ def make(*args: Any, **kwargs: Any) -> AlertStream:
 def publish(broker: ScriptedBroker, topic: str, count: int, partition: int = 0, **content: Any) -> None:
     """Write so many JSON messages, numbered ``n``, to a partition of a topic that is made if need be."""
     broker.create_topic(topic)
-    for number in range(count):
+    send(broker, topic, range(count), partition, **content)
+
+
+def send(
+    broker: ScriptedBroker | RunningKafka, topic: str, numbers: Iterable[int], partition: int = 0, **content: Any
+) -> None:
+    """The same of these numbers, to a topic that is there."""
+    for number in numbers:
         broker.produce(topic, handlers.content(n=number, **content), partition=partition)
     broker.flush()
 

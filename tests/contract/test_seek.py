@@ -201,6 +201,9 @@ class TestWhileItRuns:
         ],
     )
     def test_other_lives_do_not_matter(self, stream: AlertStream, run: StreamRun, changes: dict[str, Any]) -> None:
+        run.save()
+        with pytest.raises(SeekRefused):
+            refuse_while_running(stream)  # type: ignore[arg-type]
         for name, value in changes.items():
             setattr(run, name, value)
         run.save()

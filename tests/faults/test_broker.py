@@ -16,7 +16,7 @@ from tests.effects import handlers
 from tests.effects.models import Effect
 from tests.marks import CORE_TABLES
 from tests.processes import wait_until
-from tests.streams import counts, effects, make
+from tests.streams import counts, effects, make, send
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.intake import Intake
@@ -32,12 +32,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_LONGEST_PAUSE_S", 0.1)
     monkeypatch.setattr(loop, "_PROBE_EVERY_S", 0.1)
     monkeypatch.setattr(loop, "_MIRROR_EVERY_S", 0.02)
-
-
-def publish(broker: ScriptedBroker, topic: str, numbers: range, partition: int = 0) -> None:
-    for number in numbers:
-        broker.produce(topic, handlers.content(n=number), partition=partition)
-    broker.flush()
 
 
 @contextmanager
@@ -78,7 +72,7 @@ def test_away_at_the_start(
 
     for each in (broker, own_broker):
         each.create_topic(topic)
-        publish(each, topic, range(3))
+        send(each, topic, range(3))
     own_broker.broker_down()
     monkeypatch.setattr(Intake, "cluster_id", ask_shortly)
     away = make(own_broker.bootstrap_servers, group_id, {topic: "one"}, label="away")
@@ -102,16 +96,16 @@ def test_one_of_three_dies(topic: str, group_id: str) -> None:
         cluster.create_topic(topic, 3)
         for partition in range(3):
             cluster.lead(topic, partition, partition + 1)
-            publish(cluster, topic, range(5), partition)
+            send(cluster, topic, range(5), partition)
         cluster.coordinate(group_id, 2)
         (thread,) = stack.enter_context(started(make(cluster.bootstrap_servers, group_id, {topic: "one"})))
         wait_until(lambda: Effect.objects.count() == 15, "the first alerts")
         cluster.broker_down(2)
         for partition in (0, 2):
-            publish(cluster, topic, range(5, 8), partition)
+            send(cluster, topic, range(5, 8), partition)
         cluster.coordinate(group_id, 3)
         cluster.lead(topic, 1, 3)
-        publish(cluster, topic, range(5, 8), 1)
+        send(cluster, topic, range(5, 8), 1)
         wait_until(lambda: Effect.objects.count() >= 24, "the alerts of all partitions")
         wait_until(lambda: thread.status.state is State.RUNNING, "the stream to run")
     found = Counter(Effect.objects.values_list("partition", "offset"))
@@ -132,12 +126,12 @@ def test_slow_and_cut_off_again_and_again(
 
     handlers.trouble.append(cut)
     own_broker.create_topic(topic)
-    publish(own_broker, topic, range(10))
+    send(own_broker, topic, range(10))
     own_broker.rtt(500)
     config = {"reconnect.backoff.max.ms": 500, "session.timeout.ms": 6000}
     with started(make(own_broker.bootstrap_servers, group_id, {topic: "one"}, CONFIG=config)):
         wait_until(lambda: len(effects(topic)) >= 10, "the first alerts")
-        publish(own_broker, topic, range(10, 20))
+        send(own_broker, topic, range(10, 20))
         wait_until(lambda: len(effects(topic)) >= 20, "the alerts after them")
         lines = told(caplog, "test")
         own_broker.rtt(0)
@@ -163,7 +157,7 @@ def test_offsets_that_the_broker_does_not_take(
 ) -> None:
     """They are a mirror, which is right again when the broker takes them, though no new alert has come."""
     own_broker.create_topic(topic)
-    publish(own_broker, topic, range(3))
+    send(own_broker, topic, range(3))
     consumer = Consumer({"bootstrap.servers": own_broker.bootstrap_servers, "group.id": group_id})
 
     def mirrored() -> int:
@@ -177,7 +171,7 @@ def test_offsets_that_the_broker_does_not_take(
     try:
         with started(make(own_broker.bootstrap_servers, group_id, {topic: "one"})):
             wait_until(lambda: mirrored() == 3, "Kafka to be told", 20)
-            publish(own_broker, topic, range(3, 6))
+            send(own_broker, topic, range(3, 6))
             wait_until(lambda: len(effects(topic)) >= 6, "the alerts after it")
             wait_until(lambda: mirrored() == 6, "Kafka to be told", 20)
     finally:
@@ -195,16 +189,16 @@ def test_topics_that_are_absent_or_refused(
     own_broker.create_topic(sound)
     own_broker.create_topic(refused)
     for name in (sound, refused):
-        publish(own_broker, name, range(3))
+        send(own_broker, name, range(3))
     own_broker.set_topic_error(refused, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     config = {"topic.metadata.refresh.interval.ms": 100}
     with started(make(own_broker.bootstrap_servers, group_id, dict.fromkeys(names, "one"), CONFIG=config)):
         for number in range(3, 8):  # and for some refreshes of the metadata
             wait_until(lambda: len(effects(sound)) >= number, "the alerts of the sound topic")  # noqa: B023
-            publish(own_broker, sound, range(number, number + 1))
+            send(own_broker, sound, range(number, number + 1))
         own_broker.set_topic_error(refused, 0)
         own_broker.create_topic(absent)
-        publish(own_broker, absent, range(3))
+        send(own_broker, absent, range(3))
         for name in (absent, refused):
             wait_until(lambda: len(effects(name)) >= 3, f"the alerts of {name}")  # noqa: B023
     assert effects(absent) == effects(refused) == [0, 1, 2]

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +18,7 @@ from tests.effects import handlers
 from tests.effects.models import OnlyOnce
 from tests.marks import CORE_TABLES
 from tests.processes import wait_until
-from tests.streams import counts, effects, make, next_offset, run_once
+from tests.streams import counts, effects, make, next_offset, run_once, send
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery.intake import Intake
 from tom_alertstreams.delivery.offsets import Offsets
@@ -30,12 +29,6 @@ from tom_alertstreams.models import DeadLetter, Installation, StreamPartition
 
 pytestmark = pytest.mark.usefixtures("fresh_handlers")
 STYLES = ["write_then_trouble", "each", "many"]
-
-
-def publish(broker: ScriptedBroker, topic: str, numbers: range, **content: Any) -> None:
-    for number in numbers:
-        broker.produce(topic, handlers.content(n=number, **content))
-    broker.flush()
 
 
 @contextmanager
@@ -71,11 +64,11 @@ class TestPostgres:
         sessions: list[int] = []
         handlers.trouble.append(lambda alert: sessions.append(connection.connection.info.backend_pid))
         broker.create_topic(topic)
-        publish(broker, topic, range(3))
+        send(broker, topic, range(3))
         with started(broker, group_id, topic, handler) as thread:
             wait_until(lambda: effects(topic) == [0, 1, 2], "the first alerts")
             terminate(sessions[-1])
-            publish(broker, topic, range(3, 6))
+            send(broker, topic, range(3, 6))
             wait_until(lambda: len(effects(topic)) >= 6, "the alerts after it")
             assert thread.status.state is State.RUNNING
         assert effects(topic) == list(range(6))
@@ -99,7 +92,7 @@ class TestPostgres:
                     handlers.write(alert, "into nothing")
 
         broker.create_topic(topic)
-        publish(broker, topic, range(5))
+        send(broker, topic, range(5))
         handlers.trouble.append(lose)
         status = run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
         assert handlers.calls.count(2) == 6
@@ -118,7 +111,7 @@ class TestPostgres:
 
         handlers.trouble.append(lambda alert: alert.offset == 1 and transaction.on_commit(be_read_only))
         broker.create_topic(topic)
-        publish(broker, topic, range(4))
+        send(broker, topic, range(4))
         with started(broker, group_id, topic, "one"):
             wait_until(lambda: len(effects(topic)) >= 4, "the alerts after it", 5)
         assert effects(topic) == [0, 1, 2, 3]
@@ -151,7 +144,7 @@ class TestPostgres:
         monkeypatch.setattr(BaseDatabaseWrapper, "commit", commit_unheard)
         monkeypatch.setattr(Intake, "poll", poll_to_the_end)
         broker.create_topic(topic)
-        publish(broker, topic, range(4))
+        send(broker, topic, range(4))
         run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
         assert lost
         assert effects(topic) == [0, 1, 2, 3]
@@ -168,7 +161,7 @@ class TestPostgres:
                 cursor.execute("SELECT pg_sleep(%s)", [10 if alert.offset == 2 else 0])
 
         broker.create_topic(topic)
-        publish(broker, topic, range(6))
+        send(broker, topic, range(6))
         handlers.trouble.append(be_slow)
         with started(broker, group_id, topic, handler):
             wait_until(lambda: counts().get("done", 0) + counts().get("dead", 0) == 6, "an end of each alert", 15)
@@ -202,7 +195,7 @@ class TestPostgres:
         for name in ("first", "second"):
             OnlyOnce.objects.create(name=name)
         broker.create_topic(topic)
-        publish(broker, topic, range(5))
+        send(broker, topic, range(5))
         handlers.trouble.append(meet)
         run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
         assert len(met) == times
@@ -240,10 +233,10 @@ class TestPostgres:
                 raise
 
         broker.create_topic(topic)
-        publish(broker, topic, range(2))
+        send(broker, topic, range(2))
         stream = (broker.bootstrap_servers, group_id, {topic: handler})
         run_once(make(*stream))
-        publish(broker, topic, range(2, 5))
+        send(broker, topic, range(2, 5))
         monkeypatch.setattr(Offsets, "begin", begin_and_let_go)
         with psycopg.connect(_dsn()) as rival:
             rival.execute(f"SELECT 1 FROM {StreamPartition._meta.db_table} FOR UPDATE")
@@ -273,7 +266,7 @@ class TestPostgres:
         OnlyOnce.objects.create(name="wanted")
         Installation.current()
         broker.create_topic(topic)
-        publish(broker, topic, range(5))
+        send(broker, topic, range(5))
         handlers.trouble.append(want_the_row)
         with psycopg.connect(_dsn()) as rival:
             for model in (OnlyOnce, Installation):
@@ -325,7 +318,7 @@ class TestSqlite:
         """By the web site, or by somebody's backup."""
         monkeypatch.setitem(connections.databases[DEFAULT_DB_ALIAS]["OPTIONS"], "timeout", 0.1)
         broker.create_topic(topic)
-        publish(broker, topic, range(2))
+        send(broker, topic, range(2))
         with (
             started(broker, group_id, topic, handler) as thread,
             closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other,
@@ -333,7 +326,7 @@ class TestSqlite:
             wait_until(lambda: effects(topic) == [0, 1], "the first alerts")
             wait_until(lambda: thread.status.state is State.RUNNING, "the stream to come to rest")
             other.execute("BEGIN IMMEDIATE")
-            publish(broker, topic, range(2, 6))
+            send(broker, topic, range(2, 6))
             wait_until(lambda: thread.status.state is State.WAITING, "the stream to wait")
             assert "locked" in thread.status.reason
             other.execute("ROLLBACK")

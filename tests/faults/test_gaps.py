@@ -8,21 +8,14 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.brokers import RunningKafka, ScriptedBroker
-from tests.effects import handlers
 from tests.marks import CORE_TABLES
 from tests.processes import wait_until
-from tests.streams import counts, effects, make, next_offset, run_once
+from tests.streams import counts, effects, make, next_offset, run_once, send
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.exceptions import AlertsMissing
 from tom_alertstreams.models import StreamPartition, StreamRun
 
 pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
-
-
-def publish(broker: Any, topic: str, count: int) -> None:
-    for number in range(count):
-        broker.produce(topic, handlers.content(n=number), partition=0)
-    broker.flush()
 
 
 class TestDeleted:
@@ -32,7 +25,7 @@ class TestDeleted:
     def stream(self, own_broker: ScriptedBroker, topic: str, group_id: str) -> tuple[Any, ...]:
         """Of ten alerts two are handled, and four more are deleted."""
         own_broker.create_topic(topic)
-        publish(own_broker, topic, 10)
+        send(own_broker, topic, range(10))
         stream = (own_broker.bootstrap_servers, group_id, {topic: "one"})
         run_once(make(*stream), Control(once=True, max_alerts=2))
         own_broker.delete_records(topic, 0, 6)
@@ -87,14 +80,14 @@ class TestMadeAnew:
     def test_is_read_from_its_beginning(self, real_kafka: RunningKafka, topic: str, group_id: str, count: int) -> None:
         """Whether it is shorter than our offset, as long, or already longer: the broker tells its id."""
         real_kafka.create_topic(topic, 1)
-        publish(real_kafka, topic, 5)
+        send(real_kafka, topic, range(5))
         stream = (real_kafka.bootstrap_servers, group_id, {topic: "one"})
         run_once(make(*stream))
         assert counts() == {"done": 5}
         first = StreamPartition.objects.get(topic=topic).topic_id
         assert first
         self.make_anew(real_kafka, topic)
-        publish(real_kafka, topic, count)
+        send(real_kafka, topic, range(count))
         run_once(make(*stream))
         assert counts() == {"done": 5 + count}
         assert next_offset(group_id, topic) == count

@@ -17,7 +17,7 @@ from tests.effects import handlers
 from tests.effects.models import Effect
 from tests.marks import CORE_TABLES
 from tests.processes import wait_until
-from tests.streams import counts, effects, make, next_offset, run_once
+from tests.streams import counts, effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.alertstreams.alertstream import AlertStream
 from tom_alertstreams.delivery.runs import State
@@ -29,13 +29,6 @@ pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 STYLES = ["write_then_trouble", "each", "many"]
 DISK_FULL, CHECK_VIOLATION = "53100", "23514"
-
-
-def publish(broker: ScriptedBroker, topic: str, count: int) -> None:
-    broker.create_topic(topic)
-    for number in range(count):
-        broker.produce(topic, handlers.content(n=number))
-    broker.flush()
 
 
 def fail_at_2(alert: Alert) -> None:

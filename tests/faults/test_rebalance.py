@@ -16,7 +16,7 @@ from tests.effects.models import Effect
 from tests.faults import gated
 from tests.marks import CORE_TABLES
 from tests.processes import wait_until
-from tests.streams import counts, effects, make, next_offset, run_once
+from tests.streams import counts, effects, make, next_offset, run_once, send
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery import intake as intake_module
 from tom_alertstreams.delivery import loop
@@ -33,12 +33,6 @@ pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_MIRROR_EVERY_S", 0.0)
-
-
-def publish(broker: ScriptedBroker, topic: str, numbers: range) -> None:
-    for number in numbers:
-        broker.produce(topic, handlers.content(n=number))
-    broker.flush()
 
 
 @contextmanager
@@ -104,7 +98,7 @@ class TestHeld:
         monkeypatch.setattr(DeliveryLoop, "_work", work_or_wait)
         handlers.trouble.append(take_away)
         own_broker.create_topic(topic)
-        publish(own_broker, topic, range(10))
+        send(own_broker, topic, range(10))
         # A turn of the loop handles one alert.
         stream = make(own_broker.bootstrap_servers, group_id, {topic: "one"}, delivery={"BATCH_SECONDS": 1e-6})
         run_once(stream)
@@ -148,7 +142,7 @@ class TestExpelled:
 
         at_work, go_on = gate
         own_broker.create_topic(topic)
-        publish(own_broker, topic, range(5))
+        send(own_broker, topic, range(5))
         with ExitStack() as stack:
             slow = stack.enter_context(started(stream("slow", **{"max.poll.interval.ms": 2000})))
             assert at_work.wait(20)
@@ -156,7 +150,7 @@ class TestExpelled:
                 wait_until(lambda: len(effects(topic)) == 5, "the other to handle them")
                 go_on.set()
                 wait_until(lambda: "Another consumer has moved" in caplog.text, "the slow one to notice")
-            publish(own_broker, topic, range(5, 8))
+            send(own_broker, topic, range(5, 8))
             wait_until(lambda: len(effects(topic)) >= 8, "the slow one to come back")
             assert slow.status.state is State.RUNNING
         notes = list(Effect.objects.order_by("offset").values_list("note", flat=True))

@@ -13,7 +13,7 @@ from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.effects.models import OnlyOnce
 from tests.marks import CORE_TABLES
-from tests.streams import counts, effects, make, run_once
+from tests.streams import counts, effects, make, run_once, send
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery.ledger import Ledger
 from tom_alertstreams.models import DeadLetter, OutcomeCount
@@ -45,12 +45,6 @@ def rival(sql: str, *parameters: object) -> None:
         assert session.execute(sql, parameters).rowcount >= 1
 
 
-def publish(broker: ScriptedBroker, topic: str, numbers: range) -> None:
-    for number in numbers:
-        broker.produce(topic, handlers.content(n=number))
-    broker.flush()
-
-
 @pytest.mark.parametrize(
     ("handler", "times", "spent"), [("write_then_trouble", 1, {"waiting": 1}), ("each", 2, {}), ("many", 2, {})]
 )
@@ -68,7 +62,7 @@ def test_of_the_handler(
 
     OnlyOnce.objects.create(name="a row")
     broker.create_topic(topic)
-    publish(broker, topic, range(5))
+    send(broker, topic, range(5))
     handlers.trouble.append(meet)
     run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
     assert len(met) == times
@@ -91,11 +85,11 @@ def test_of_the_counts(
         record(*arguments)  # type: ignore[arg-type]
 
     broker.create_topic(topic)
-    publish(broker, topic, range(2))
+    send(broker, topic, range(2))
     stream = (broker.bootstrap_servers, group_id, {topic: handler})
     run_once(make(*stream))
     handlers.calls.clear()
-    publish(broker, topic, range(2, 5))
+    send(broker, topic, range(2, 5))
     monkeypatch.setattr(Ledger, "record", record_beside_a_rival)
     run_once(make(*stream))
     assert len(met) == 6

@@ -9,9 +9,8 @@ import psycopg
 import pytest
 
 from tests.brokers import ScriptedBroker
-from tests.effects import handlers
 from tests.processes import Tom, running, wait_until
-from tests.streams import entry, publish
+from tests.streams import entry, publish, send
 
 
 @pytest.fixture
@@ -28,17 +27,10 @@ def others(tom: Tom) -> list[int]:
     return [row[0] for row in tom.query(sql)]
 
 
-def send(broker: ScriptedBroker, topic: str) -> None:
-    """Three more alerts."""
-    for number in range(3):
-        broker.produce(topic, handlers.content(n=number))
-    broker.flush()
-
-
 def test_read_only_for_a_while(tom: Tom, postgres_url: str, broker: ScriptedBroker, topic: str, group_id: str) -> None:
     """As when a standby takes over: every session ends, and new ones may only read."""
     broker.create_topic(topic)
-    send(broker, topic)
+    send(broker, topic, range(3))
     tom.streams = [entry(broker.bootstrap_servers, group_id, {topic: "one"})]
     name = postgres_url.rpartition("/")[2]
     with running(tom, "readstreams") as process, psycopg.connect(postgres_url) as admin:
@@ -47,7 +39,7 @@ def test_read_only_for_a_while(tom: Tom, postgres_url: str, broker: ScriptedBrok
         admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         for pid in others(tom):
             admin.execute("SELECT pg_terminate_backend(%s, 5000) WHERE %s <> pg_backend_pid()", [pid, pid])
-        send(broker, topic)
+        send(broker, topic, range(3))
         wait_until(lambda: "read-only transaction" in process.log.read_text(), "the stream to wait")
         assert process.poll() is None
         admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')

@@ -107,6 +107,7 @@ class TestWhileItWaits:
             own_broker.broker_down()
             says(process, "no broker answers")
             stop(process)
+        assert offsets(tom) == [0, 1, 2]
         own_broker.broker_up()
         publish(own_broker, topic, 2)
         end(tom, 5)
