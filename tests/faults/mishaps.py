@@ -111,7 +111,7 @@ POSTGRES: Mapping[str, Kind] = {
 SQLITE: Mapping[str, Kind] = {
     "kill": Kind("process", killed),
     "freeze": Kind("process", frozen),
-    "lock": Kind("database", locked),
+    "lock": Kind("database", locked, waits=True),  # a process that stands still may have the lock
     "broker": Kind("broker", broker_away),
 }
 

@@ -48,6 +48,8 @@ class PhotometryPoint:
     exposure_s: float | None = None
     #: What else is worth keeping with the point, as JSON.
     value: Mapping[str, Any] = field(default_factory=dict)
+    #: The survey takes this measurement back: the stored point is removed, none is added.
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,33 @@ class ClassificationReport:
     features: Mapping[str, Any] = field(default_factory=dict)
 
 
+Scheme = Literal["MPC_MINOR_PLANET", "MPC_COMET"]
+
+
+@dataclass(frozen=True)
+class OrbitalElements:
+    """The orbit of a moving object, as the TOM Toolkit stores it: heliocentric, ecliptic J2000."""
+
+    scheme: Scheme
+    #: Modified Julian date (TT).
+    epoch_of_elements: float
+    #: Degrees.
+    inclination: float
+    #: Longitude of the ascending node (degrees).
+    lng_asc_node: float
+    #: Argument of perihelion (degrees).
+    arg_of_perihelion: float
+    eccentricity: float
+    #: Degrees; MPC_MINOR_PLANET.
+    mean_anomaly: float | None = None
+    #: Astronomical units; MPC_MINOR_PLANET.
+    semimajor_axis: float | None = None
+    #: Distance from the Sun at perihelion (astronomical units); MPC_COMET.
+    perihdist: float | None = None
+    #: Modified Julian date (TT); MPC_COMET.
+    epoch_of_perihelion: float | None = None
+
+
 @dataclass(frozen=True)
 class TargetReport:
     """What one alert says of one object."""
@@ -78,6 +107,9 @@ class TargetReport:
     dec: float | None = None
     #: Radius of the error region (degrees); None where the alert does not say.
     position_error_deg: float | None = None
+    #: The object moves among the stars: found by its names only, and a new Target needs its orbit.
+    moving: bool = False
+    elements: OrbitalElements | None = None
     #: Other names of the same object.
     aliases: tuple[str, ...] = ()
     #: Names of the event, mission and id, each enough to recognise it; empty for what is no event.
