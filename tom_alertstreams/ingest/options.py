@@ -13,6 +13,7 @@ from .reports import Kind
 
 Create = Literal["always", "rules", "never"]
 Permission = Literal["OPEN", "PUBLIC", "PRIVATE"]
+Hooks = Literal["inside", "after", "off"]
 
 #: Classes that make no Target unless CLASSES names them.
 UNWANTED_CLASSES: Final = frozenset({"asteroid", "bogus"})
@@ -119,6 +120,9 @@ class IngestOptions:
     permissions: Permission | None = None
     #: Groups whose members may view, change and delete the new Targets.
     groups: Sequence[str] = ()
+    #: When the TOM's hook target_post_save runs for a new Target: "inside" the transaction of its batch, so that one
+    #: that fails fails the alert; "after" its commit; "off".
+    hooks: Hooks = "after"
 
     def __post_init__(self) -> None:
         _check(self.create is None or self.create in get_args(Create), "CREATE is always, rules or never.")
@@ -127,6 +131,7 @@ class IngestOptions:
             "PERMISSIONS is OPEN, PUBLIC or PRIVATE.",
         )
         _check(isinstance(self.follow_known, bool), "FOLLOW_KNOWN is True or False.")
+        _check(self.hooks in get_args(Hooks), "HOOKS is inside, after or off.")
         for option in ("filters", "classes", "groups"):
             value = getattr(self, option)
             _check(isinstance(value, list | tuple | set | frozenset), f"{option.upper()} is a list.")
