@@ -67,7 +67,7 @@ def test_the_settings_decide_who_sees_what(settings: Any) -> None:
 
 
 def test_the_number_of_queries_does_not_grow(django_assert_max_num_queries: Callable[[int], Any]) -> None:
-    with django_assert_max_num_queries(32):
+    with django_assert_max_num_queries(40):
         ingest(*[ztf_packet(f"ZTF{n}", n + 1, ra=n % 360, dec=n / 10) for n in range(300)])
     assert BaseTarget.objects.count() == 300
 
