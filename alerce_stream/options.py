@@ -20,6 +20,8 @@ class AlerceOptions(IngestOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.fields is not None:
+            raise ValueError("FIELDS is for ingest_targets; ALeRCE's messages have fields of their own.")
         if self.resolver is not None:
             load_resolver(self.resolver)
         if self.api_url is not None and not str(self.api_url).startswith(("http://", "https://")):

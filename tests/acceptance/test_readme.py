@@ -171,8 +171,8 @@ class TestHandlers:
         from tom_targets.models import Target, TargetList
 
         module = mytom(Samples(ROOT / "README.md").modules)["mytom.alerts"]
-        styles = {name: resolve(f"mytom.alerts.{name}").style for name in ("on_locus", "on_alert", "ingest_lasair")}
-        assert styles == {"on_locus": Style.V1, "on_alert": Style.ALERT, "ingest_lasair": Style.BATCH}
+        styles = {name: resolve(f"mytom.alerts.{name}").style for name in ("on_locus", "on_alert", "ingest_positions")}
+        assert styles == {"on_locus": Style.V1, "on_alert": Style.ALERT, "ingest_positions": Style.BATCH}
 
         class Locus:
             locus_id, ra, dec = "ANT2026abc", 10.0, -5.0
@@ -185,8 +185,8 @@ class TestHandlers:
         assert TargetList.objects.get(name="Bright").targets.get().name == "ANT2026abc"
 
         rows = [{"objectId": "ZTF26aaaaaaa", "ramean": 20.0, "decmean": 3.0}] * 2
-        always = resolve("mytom.alerts.ingest_lasair", {"CREATE": "always"}).options
-        outcomes = module.ingest_lasair([alert_of(row, offset=n) for n, row in enumerate(rows)], options=always)
+        always = resolve("mytom.alerts.ingest_positions", {"CREATE": "always"}).options
+        outcomes = module.ingest_positions([alert_of(row, offset=n) for n, row in enumerate(rows)], options=always)
         assert [outcome.kind for outcome in outcomes] == ["done", "done"]
         assert Target.objects.get(name="ZTF26aaaaaaa").ra == 20.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from tom_alertstreams.alerts import Alert, Outcome
@@ -26,7 +27,8 @@ Report = TypeVar("Report")
 @batch_handler(options=IngestOptions)
 def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
     """Make and update Targets from ZTF packets, GCN notices (JSON and VOEvent) and Hermes messages."""
-    return ingest_reports([read(alert, parse) for alert in alerts], alerts, options)
+    parse_alert = partial(parse, options=options)
+    return ingest_reports([read(alert, parse_alert) for alert in alerts], alerts, options)
 
 
 def read(alert: Alert, parse: Callable[[Alert], Report]) -> Report | Outcome:

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal, get_args
 
 from django.conf import settings
 
+from .fields import Fields
+from .paths import MISSING, find
 from .reports import Kind
 
 Create = Literal["always", "rules", "never"]
@@ -29,8 +31,6 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "not in": lambda found, wanted: found not in wanted,
     "contains": lambda found, wanted: wanted in found,
 }
-
-_MISSING: Final = object()
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Filter:
     def accepts(self, content: object) -> bool:
         """The content has the field and it compares as asked. What cannot be compared does not match."""
         found = self._find(content)
-        if found is _MISSING or found is None:
+        if found is MISSING or found is None:
             return False
         try:
             return bool(OPERATORS[self.op](found, self.value))
@@ -73,19 +73,12 @@ class Filter:
         """In words, what is in the alert instead of what this filter asks for."""
         found = self._find(content)
         wanted = f"{self.field} {self.op} {self.value!r}"
-        if found is _MISSING:
+        if found is MISSING:
             return f"the alert has no {self.field}, and a filter asks for {wanted}"
         return f"{self.field} is {shortened(found)}, and a filter asks for {wanted}"
 
     def _find(self, content: object) -> object:
-        for part in self.field.split("."):
-            if isinstance(content, Mapping):
-                content = content.get(part, _MISSING)
-            elif isinstance(content, Sequence) and not isinstance(content, str | bytes) and part.isdecimal():
-                content = content[int(part)] if int(part) < len(content) else _MISSING
-            else:
-                return _MISSING
-        return content
+        return find(content, self.field.split("."))
 
 
 @dataclass(frozen=True)
@@ -119,6 +112,11 @@ class IngestOptions:
     permissions: Permission | None = None
     #: Groups whose members may view, change and delete the new Targets.
     groups: Sequence[str] = ()
+    #: The alerts of this topic hold what :class:`~tom_alertstreams.ingest.fields.Fields` names, in fields of these
+    #: names; no other format is tried. In settings an object, here a Fields or None.
+    fields: Any = None
+    #: A difference flux of at least so many times its error is a detection; a limit is so many errors.
+    detection_snr: float = 5.0
 
     def __post_init__(self) -> None:
         _check(self.create is None or self.create in get_args(Create), "CREATE is always, rules or never.")
@@ -147,6 +145,12 @@ class IngestOptions:
             and self.max_new_per_day >= 0,
             "MAX_NEW_PER_DAY is a whole number, 0 or more.",
         )  # fmt: skip
+        if self.fields is not None:
+            object.__setattr__(self, "fields", Fields.build(self.fields))
+        _check(
+            self.detection_snr is not None and _between(self.detection_snr, 1, 100),
+            "DETECTION_SNR is a number between 1 and 100.",
+        )
         _check(isinstance(self.target_list, str) and len(self.target_list) <= 200, "TARGET_LIST is a name.")
         _check(isinstance(self.name, str) and bool(self.name), "NAME is a text.")
         try:

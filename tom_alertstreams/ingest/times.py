@@ -7,6 +7,7 @@ date), and it must come out as the same microsecond on each, or one measurement 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
@@ -15,6 +16,18 @@ from django.utils.dateparse import parse_date, parse_datetime
 _MJD_ZERO: Final = datetime(1858, 11, 17, tzinfo=timezone.utc)
 _JD_OF_MJD_ZERO: Final = 2_400_000.5
 _SECONDS_A_DAY: Final = 86_400.0
+_MICROSECONDS_A_DAY: Final = 86_400_000_000
+#: TAI - UTC in 1972, and the days (MJD, UTC) since when it is this, and one second more each. None is announced since
+#: 2017; a test compares them with ERFA's.
+_FIRST_OFFSET_S: Final = 10
+LEAPS: Final = (
+    41317, 41499, 41683, 42048, 42413, 42778, 43144, 43509, 43874, 44239, 44786, 45151, 45516, 46247, 47161, 47892,
+    48257, 48804, 49169, 49534, 50083, 50630, 51179, 53736, 54832, 56109, 57204, 57754,
+)  # fmt: skip
+#: When they begin, in microseconds of TAI since MJD 0.
+_LEAPS_TAI: Final = [
+    day * _MICROSECONDS_A_DAY + (_FIRST_OFFSET_S + count) * 1_000_000 for count, day in enumerate(LEAPS)
+]
 #: 0001-01-01 and 9999-12-31 as MJD: what a datetime can hold.
 _FIRST_MJD: Final = -678_575
 _LAST_MJD: Final = 2_973_483
@@ -36,6 +49,24 @@ def from_mjd(mjd: float) -> datetime:
     day = math.floor(mjd)
     microseconds = math.floor(1e6 * (_SECONDS_A_DAY * (mjd - day)) + 0.5)
     return _MJD_ZERO + timedelta(days=day, microseconds=microseconds)
+
+
+def from_mjd_tai(mjd: float) -> datetime:
+    """The UTC time of a modified Julian date in TAI (days), rounded to the microsecond from exact integers.
+
+    The same as astropy's ``Time(mjd, format="mjd", scale="tai").utc.to_datetime()``, which has rounding errors where
+    the date is half-way between two microseconds. Before 1972, when UTC was no whole number of seconds behind TAI, the
+    ten seconds of 1972 are taken; a leap second counts as the first second of the next day.
+
+    :raises ValueError: not a finite number, or outside the years 1 to 9999.
+    """
+    if not math.isfinite(mjd) or not _FIRST_MJD + 1 <= mjd < _LAST_MJD + 1:
+        raise ValueError(f"{mjd!r} is not a modified Julian date.")
+    day = math.floor(mjd)
+    numerator, denominator = (mjd - day).as_integer_ratio()
+    tai = day * _MICROSECONDS_A_DAY + (2 * numerator * _MICROSECONDS_A_DAY + denominator) // (2 * denominator)
+    seconds = _FIRST_OFFSET_S + max(bisect_right(_LEAPS_TAI, tai) - 1, 0)
+    return _MJD_ZERO + timedelta(microseconds=tai - seconds * 1_000_000)
 
 
 def from_jd(jd: float) -> datetime:

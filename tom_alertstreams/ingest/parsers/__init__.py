@@ -1,7 +1,7 @@
 """From the content of an alert to :class:`~tom_alertstreams.ingest.reports.TargetReport`\\ s, one module per format.
 
-A parser is a pair of functions: ``recognises(content)`` looks at the shape, ``parse(alert, content)`` reads it. They
-touch neither database nor network.
+A parser is a pair of functions: ``recognises(content)`` looks at the shape, ``parse(alert, content, options)`` reads
+it. They touch neither database nor network.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import DecodeError, RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import TargetReport
 
-from . import gcn_notice, hermes, text_notice, voevent, ztf
+from . import columns, gcn_notice, hermes, text_notice, voevent, ztf
 from .values import text
 
 
@@ -24,14 +25,14 @@ class Parser:
 
     name: str
     recognises: Callable[[Any], bool]
-    parse: Callable[[Alert, Any], list[TargetReport]]
+    parse: Callable[[Alert, Any, IngestOptions], list[TargetReport]]
 
 
 def _is_gravitational_wave(content: object) -> bool:
     return isinstance(content, Mapping) and "superevent_id" in content
 
 
-def _parse_gravitational_wave(alert: Alert, content: Mapping[str, Any]) -> list[TargetReport]:
+def _parse_gravitational_wave(alert: Alert, content: Mapping[str, Any], options: IngestOptions) -> list[TargetReport]:
     """An event known by its sky map only is no Target; tom_nonlocalizedevents takes these."""
     raise RejectAlert("nonlocalised", text(content.get("superevent_id")))
 
@@ -46,25 +47,32 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("VOEvent", voevent.recognises, voevent.parse),
 )
 
+_BY_DEFAULT: Final = IngestOptions()
 
-def parse(alert: Alert) -> list[TargetReport]:
+
+def parse(alert: Alert, options: IngestOptions = _BY_DEFAULT) -> list[TargetReport]:
     """What the alert says, one report per object.
 
+    :param options: of which FIELDS and DETECTION_SNR say how it is read.
     :raises RejectAlert: it is not about something that can become a Target; the code says why.
     :raises DecodeError: it is empty, or its XML cannot be read.
     """
     content = plain_content(alert)
     if content is None or (isinstance(content, str | bytes) and not content.strip()):
         raise DecodeError("The alert is empty.")
+    if options.fields is not None:
+        return columns.parse(alert, content, options)
     for parser in PARSERS:
         if parser.recognises(content):
-            return parser.parse(alert, content)
+            return parser.parse(alert, content, options)
     raise RejectAlert("unsupported")
 
 
 def plain_content(alert: Alert) -> Any:
     """The content as dict, text or bytes, out of hop's models and out of a list of one record."""
     content = alert.content
+    if type(content) is dict and "ivorn" not in content:
+        return content
     if hasattr(content, "ivorn") or (isinstance(content, Mapping) and "ivorn" in content):
         return getattr(content, "_raw", alert.raw)  # hop's VOEvent, as a model or a dict: the XML says it better
     if hasattr(content, "header") and hasattr(content, "body"):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import ClassificationReport, TargetReport
 
 from .missions import canonical_mission
@@ -34,7 +35,7 @@ def recognises(content: object) -> bool:
     return "/gcn/notices/" in text(content.get("$schema")) or any(key in content for key in _NOTICE_KEYS)
 
 
-def parse(alert: Alert, notice: Mapping[str, Any]) -> list[TargetReport]:
+def parse(alert: Alert, notice: Mapping[str, Any], options: IngestOptions) -> list[TargetReport]:
     """One report; of a search with several coincident events, one for each event.
 
     :raises RejectAlert: ``test`` for what was not observed, ``unsupported`` for what names no event.

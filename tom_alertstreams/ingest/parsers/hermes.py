@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import ClassificationReport, PhotometryPoint, TargetReport
 
 from .coordinates import dec_deg, ra_deg
@@ -26,7 +27,7 @@ def recognises(content: object) -> bool:
     return isinstance(content, Mapping) and isinstance(mapping(content.get("data")).get("targets"), list)
 
 
-def parse(alert: Alert, message: Mapping[str, Any]) -> list[TargetReport]:
+def parse(alert: Alert, message: Mapping[str, Any], options: IngestOptions) -> list[TargetReport]:
     """One report per target that has a name and is no moving object.
 
     :raises RejectAlert: ``unsupported`` where no target is left.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import TargetReport
 
 from .values import mapping, text
@@ -21,7 +22,7 @@ def is_circular(content: object) -> bool:
     return False
 
 
-def parse_circular(alert: Alert, content: object) -> list[TargetReport]:
+def parse_circular(alert: Alert, content: object, options: IngestOptions) -> list[TargetReport]:
     """Positions in prose are not read.
 
     :raises RejectAlert: always, ``no_position``, with the event where the circular names it.

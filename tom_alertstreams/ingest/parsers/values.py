@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from tom_alertstreams.ingest.times import from_any
+
+#: Magnitudes that something in the sky has, from the Sun's to what no telescope reaches: 99 and -999 mean none.
+MAGNITUDE_RANGE: Final = (-30.0, 50.0)
+#: What has a survey's date was observed in these years: 0 and dates in seconds mean none.
+YEARS: Final = range(1900, 2200)
 
 
 def number(value: object) -> float | None:
     """The finite number a value holds, also as text; None for anything else, NaN and booleans included."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool):
         return None
     try:
@@ -57,3 +64,27 @@ def time(value: object) -> datetime | None:
         return from_any(value)
     except ValueError:
         return None
+
+
+def observed(days: object, from_days: Callable[[float], datetime]) -> datetime | None:
+    """The UTC time that ``from_days`` makes of a survey's date, or None where it is no date of an observation."""
+    date = number(days)
+    if date is None:
+        return None
+    try:
+        moment = from_days(date)
+    except ValueError:
+        return None
+    return moment if moment.year in YEARS else None
+
+
+def magnitude(value: object) -> float | None:
+    """A magnitude, or None also for the numbers that stand for none."""
+    found = number(value)
+    return found if found is not None and MAGNITUDE_RANGE[0] <= found < MAGNITUDE_RANGE[1] else None
+
+
+def magnitude_error(value: object) -> float | None:
+    """The error of a magnitude, or None also for the numbers that stand for none."""
+    found = number(value)
+    return found if found is not None and 0 <= found < MAGNITUDE_RANGE[1] else None

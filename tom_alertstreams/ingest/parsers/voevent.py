@@ -11,6 +11,7 @@ from defusedxml.ElementTree import fromstring
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import DecodeError, RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import TargetReport
 
 from .missions import canonical_mission
@@ -34,7 +35,7 @@ def recognises(content: object) -> bool:
     return isinstance(content, bytes) and _XML_START.match(content) is not None
 
 
-def parse(alert: Alert, content: bytes | str) -> list[TargetReport]:
+def parse(alert: Alert, content: bytes | str, options: IngestOptions) -> list[TargetReport]:
     """One report.
 
     :raises DecodeError: not well-formed, or with entity declarations, which no alert needs.

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import PermanentError, RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import PhotometryPoint, TargetReport
 from tom_alertstreams.ingest.times import from_jd
 
@@ -24,7 +25,7 @@ def recognises(content: object) -> bool:
     return isinstance(content, Mapping) and "objectId" in content and isinstance(content.get("candidate"), Mapping)
 
 
-def parse(alert: Alert, packet: Mapping[str, Any]) -> list[TargetReport]:
+def parse(alert: Alert, packet: Mapping[str, Any], options: IngestOptions) -> list[TargetReport]:
     """One report with the new detection and the history that comes with it.
 
     :raises RejectAlert: ``unsupported`` where the detection is of a Solar System object.
