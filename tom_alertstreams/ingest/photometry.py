@@ -24,8 +24,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _WINDOW: Final = 1_000_000
 _MARGIN: Final = timedelta(seconds=1)
 
-#: A Target (pk) and points that alerts tell of it.
-Points = tuple[int, Sequence[PhotometryPoint]]
+#: A Target (pk), points that an alert tells of it, and the provider's name of the object that it is about.
+Points = tuple[int, Sequence[PhotometryPoint], str]
 
 
 class KnownPoints:
@@ -91,7 +91,7 @@ _COLUMNS: Final = ("pk", "target_id", "bandpass", "timestamp", "brightness", "li
 
 def _rows_near(per_target: Sequence[Points]) -> list[Any]:
     """On PostgreSQL, the rows within a second of any point: the table's own index has target, band and time."""
-    asked = [(pk, point.band, point.time) for pk, points in per_target for point in points]
+    asked = [(pk, point.band, point.time) for pk, points, _ in per_target for point in points]
     if not asked:
         return []
     quote = connection.ops.quote_name
@@ -106,10 +106,10 @@ def _rows_near(per_target: Sequence[Points]) -> list[Any]:
 
 def _rows_of(per_target: Sequence[Points]) -> Iterable[Any]:
     """The rows of the Targets in the range of time that all points span."""
-    times = [point.time for _, points in per_target for point in points]
+    times = [point.time for _, points, _ in per_target for point in points]
     if not times:
         return []
-    targets = sorted({pk for pk, points in per_target if points})
+    targets = sorted({pk for pk, points, _ in per_target if points})
     span = (min(times) - _MARGIN, max(times) + _MARGIN)
     rows = PhotometryReducedDatum.objects.filter(any_of("target_id", targets), timestamp__range=span)
     return list(rows.values_list(*_COLUMNS))
@@ -125,15 +125,15 @@ def write_photometry(per_target: Sequence[Points], new: set[int]) -> list[int]:
     known = KnownPoints()
     known.load([item for item in per_target if item[0] not in new])
     counts: list[int] = []
-    fresh: list[tuple[int, PhotometryPoint]] = []
+    fresh: list[tuple[int, PhotometryPoint, str]] = []
     withdrawn: list[int] = []
-    for pk, points in per_target:
+    for pk, points, object_id in per_target:
         before = len(fresh)
         for point in points:
             if point.withdrawn:
                 withdrawn += [row for row in [known.withdraw(pk, point)] if row is not None]
             elif known.add(pk, point):
-                fresh.append((pk, point))
+                fresh.append((pk, point, object_id))
         counts.append(len(fresh) - before)
     if withdrawn:
         PhotometryReducedDatum.objects.filter(pk__in=withdrawn).delete()
@@ -141,13 +141,13 @@ def write_photometry(per_target: Sequence[Points], new: set[int]) -> list[int]:
     return counts
 
 
-def _insert(fresh: Sequence[tuple[int, PhotometryPoint]]) -> None:
-    points = [point for _, point in fresh]
+def _insert(fresh: Sequence[tuple[int, PhotometryPoint, str]]) -> None:
+    points = [point for _, point, _ in fresh]
     # Two processes may write one Target at once; the constraints of the table decide between equal rows.
     insert(
         PhotometryReducedDatum,
         {
-            "target_id": [pk for pk, _ in fresh],
+            "target_id": [pk for pk, _, _ in fresh],
             "timestamp": [point.time for point in points],
             "brightness": [point.magnitude for point in points],
             "brightness_error": [point.magnitude_error for point in points],
@@ -157,6 +157,8 @@ def _insert(fresh: Sequence[tuple[int, PhotometryPoint]]) -> None:
             "telescope": [point.telescope for point in points],
             "instrument": [point.instrument for point in points],
             "source_name": [point.source for point in points],
+            # What detachalert knows them by.
+            "source_location": [object_id for _, _, object_id in fresh],
             "exposure_time": [point.exposure_s for point in points],
             "value": [dict(point.value) for point in points],
         },

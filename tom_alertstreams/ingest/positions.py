@@ -123,21 +123,21 @@ def _note_compared(moment: float) -> None:
     _compared_at = moment
 
 
-def compare(progress: Callable[[int], object] = lambda done: None) -> int:
+def compare(progress: Callable[[int], object] = lambda done: None) -> tuple[int, int]:
     """Remove positions that are no longer those of their Target, and add what is missing.
 
     :param progress: hears after each chunk how many were added so far.
-    :returns: how many were added.
+    :returns: how many were removed, and how many were added.
     """
     as_stored = Q(target__type=BaseTarget.SIDEREAL, target__ra=F("ra"), target__dec=F("dec"))
-    TargetPosition.objects.exclude(as_stored).delete()
+    removed, _ = TargetPosition.objects.exclude(as_stored).delete()
     done, last = 0, 0
     while rows := list(without_position().filter(pk__gt=last).order_by("pk").values_list("pk", "ra", "dec")[:CHUNK]):
         with transaction.atomic():
             write(rows)
         done, last = done + len(rows), rows[-1][0]
         progress(done)
-    return done
+    return removed, done
 
 
 def without_position() -> QuerySet[Any]:
