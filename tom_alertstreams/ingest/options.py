@@ -15,6 +15,7 @@ from .reports import Kind
 
 Create = Literal["always", "rules", "never"]
 Permission = Literal["OPEN", "PUBLIC", "PRIVATE"]
+Hooks = Literal["inside", "after", "off"]
 
 #: Classes that make no Target unless CLASSES names them.
 UNWANTED_CLASSES: Final = frozenset({"asteroid", "bogus"})
@@ -112,6 +113,9 @@ class IngestOptions:
     permissions: Permission | None = None
     #: Groups whose members may view, change and delete the new Targets.
     groups: Sequence[str] = ()
+    #: When the TOM's hook target_post_save runs for a new Target: "inside" the transaction of its batch, so that one
+    #: that fails fails the alert; "after" its commit; "off".
+    hooks: Hooks = "after"
     #: The alerts of this topic hold what :class:`~tom_alertstreams.ingest.fields.Fields` names, in fields of these
     #: names; no other format is tried. In settings an object, here a Fields or None.
     fields: Any = None
@@ -127,6 +131,7 @@ class IngestOptions:
             "PERMISSIONS is OPEN, PUBLIC or PRIVATE.",
         )
         _check(isinstance(self.follow_known, bool), "FOLLOW_KNOWN is True or False.")
+        _check(self.hooks in get_args(Hooks), "HOOKS is inside, after or off.")
         for option in ("filters", "classes", "groups"):
             value = getattr(self, option)
             _check(isinstance(value, list | tuple | set | frozenset), f"{option.upper()} is a list.")

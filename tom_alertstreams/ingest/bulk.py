@@ -1,0 +1,116 @@
+"""Many rows at once: statements that take whole columns on PostgreSQL, the ORM elsewhere. Both write the same rows.
+
+On PostgreSQL a statement of any number of rows is one text, so neither Django nor the server builds it anew for each
+batch, and no instance of a model is made for a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from django.db import connection, models
+from django.db.models import F
+from django.db.models.lookups import Lookup
+from django.utils import timezone
+
+#: Rows in one statement of the ORM.
+_BATCH: Final = 500
+
+
+class AnyOf(Lookup[Any]):
+    """``queryset.filter(any_of("name", names))``: one parameter, however many values."""
+
+    lookup_name = "any_of"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """SQLite."""
+        lhs, params = self.process_lhs(compiler, connection)
+        return f"{lhs} IN (SELECT value FROM json_each(%s))", [*params, json.dumps(self.rhs)]  # noqa: S608
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        lhs, params = self.process_lhs(compiler, connection)
+        return f"{lhs} = ANY(%s)", [*params, self.rhs]
+
+
+def any_of(field: str, values: Sequence[Any]) -> AnyOf:
+    """A condition: the field has one of these values (texts or whole numbers)."""
+    return AnyOf(F(field), list(values))
+
+
+def on_postgresql() -> bool:
+    """Whether rows are written by statements that take columns."""
+    return connection.vendor == "postgresql"
+
+
+def insert(
+    model: type[models.Model], columns: Mapping[str, Sequence[Any]], returning: Sequence[str] = ()
+) -> list[tuple[Any, ...]]:
+    """Insert rows; those that a constraint of the table forbids are left out.
+
+    :param columns: name of a field (its attribute: ``target_id``) → its value in each row. All other fields get their
+        defaults.
+    :param returning: on PostgreSQL, what to tell of each row that was really inserted; elsewhere nothing is told.
+    """
+    if not columns or not len(next(iter(columns.values()))):
+        return []
+    if on_postgresql():
+        return _insert_columns(model, columns, returning)
+    names = list(columns)
+    rows = [model(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    model._default_manager.bulk_create(rows, ignore_conflicts=True, batch_size=_BATCH)
+    return []
+
+
+def _insert_columns(
+    model: type[models.Model], columns: Mapping[str, Sequence[Any]], returning: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    given = tuple(columns)
+    sql, others = _statement(model, given, tuple(returning))
+    json_fields = {field.attname for field in model._meta.concrete_fields if isinstance(field, models.JSONField)}
+    values: list[Any] = [
+        [json.dumps(value) for value in columns[name]] if name in json_fields else list(columns[name]) for name in given
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_default(model, name) for name in others] + values)
+        return cursor.fetchall() if returning else []
+
+
+@lru_cache(maxsize=64)
+def _statement(model: type[models.Model], given: tuple[str, ...], returning: tuple[str, ...]) -> tuple[str, list[str]]:
+    """``INSERT … SELECT … FROM unnest(…)``, and the fields whose one value for all rows comes before the columns."""
+    quote = connection.ops.quote_name
+    fields = {field.attname: field for field in model._meta.local_concrete_fields}
+    others = [name for name, field in fields.items() if name not in given and not field.primary_key]
+    arrays = ", ".join(f"%s::{_array_type(fields[name])}[]" for name in given)
+    names = [f"c{number}" for number in range(len(given))]
+    selected = [
+        *(f"{name}::jsonb" if isinstance(fields[attname], models.JSONField) else name
+          for name, attname in zip(names, given, strict=True)),
+        *(f"%s::{fields[name].db_type(connection)}" for name in others),
+    ]  # fmt: skip
+    into = ", ".join(quote(str(fields[name].column)) for name in (*given, *others))
+    told = ", ".join(quote(str(fields[name].column)) for name in returning)
+    sql = (
+        f"INSERT INTO {quote(model._meta.db_table)} ({into}) "  # noqa: S608  (names of fields, no values)
+        f"SELECT {', '.join(selected)} FROM unnest({arrays}) AS t({', '.join(names)}) ON CONFLICT DO NOTHING"
+    )
+    return sql + (f" RETURNING {told}" if told else ""), others
+
+
+def _array_type(field: models.Field[Any, Any]) -> str:
+    """What a column of this field is sent as. JSON goes as text: its arrays are awkward to write."""
+    if isinstance(field, models.JSONField):
+        return "text"
+    found = field.rel_db_type(connection) if isinstance(field, models.AutoField) else field.db_type(connection)
+    return str(found).partition("(")[0]
+
+
+def _default(model: type[models.Model], name: str) -> Any:
+    field = next(field for field in model._meta.local_concrete_fields if field.attname == name)
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return timezone.now()
+    return field.get_db_prep_save(field.get_default(), connection)
