@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ from tests.unit.ingest.samples import (
 )
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import DecodeError, RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.parsers import parse
 from tom_alertstreams.ingest.parsers.coordinates import dec_deg, ra_deg
-from tom_alertstreams.ingest.reports import TargetReport
+from tom_alertstreams.ingest.reports import PhotometryPoint, TargetReport
 from tom_alertstreams.ingest.times import from_iso, from_jd
 
 
@@ -69,6 +71,75 @@ class TestZtf:
         packet = ztf_packet()
         packet["prv_candidates"] = [{"jd": None, "fid": 1}, {"jd": 2461000.5, "fid": 9, "diffmaglim": 20}, "?"]
         assert len(only(packet).photometry) == 1
+
+    @pytest.mark.parametrize("none", [99.0, -999.0, None, float("nan")])
+    def test_numbers_that_mean_no_magnitude(self, none: Any) -> None:
+        (point,) = only(ztf_packet(magpsf=none)).photometry
+        assert (point.magnitude, point.limit) == (None, 20.1)
+        assert only(ztf_packet(magpsf=none, diffmaglim=none)).photometry == ()
+
+    @pytest.mark.parametrize("jd", [0, -1.0, 5e9, float("nan"), 2400000.5])
+    def test_what_is_no_time(self, jd: float) -> None:
+        report = only(ztf_packet(jd=jd))
+        assert (report.object_id, report.time, report.photometry) == ("ZTF26aaaaaaa", None, ())
+
+    def test_history_days(self) -> None:
+        packet = ztf_packet() | {"prv_candidates": [{"jd": 2461000.75 - n, "fid": 1, "diffmaglim": 20} for n in (5, 9)]}
+        assert len(parse(json_alert(packet), IngestOptions(history_days=5))[0].photometry) == 2
+
+
+class TestForcedPhotometryOfZtf:
+    """fp_hists of schema 4: 100 DN at the zero point 26 is 21 mag."""
+
+    @staticmethod
+    def row(**fields: Any) -> dict[str, Any]:
+        return {
+            "jd": 2460999.75, "fid": 2, "forcediffimflux": 100.0, "forcediffimfluxunc": 10.0, "magzpsci": 26.0,
+            "procstatus": "0", "diffmaglim": 20.5,
+        } | fields  # fmt: skip
+
+    def points(self, *rows: dict[str, Any], previous: Any = None, **options: Any) -> list[PhotometryPoint]:
+        packet = ztf_packet() | {"fp_hists": list(rows), "prv_candidates": previous}
+        (report,) = parse(json_alert(packet), IngestOptions(**options))
+        return list(report.photometry)[1:]
+
+    def test_detection(self) -> None:
+        (point,) = self.points(self.row())
+        assert (point.time, point.band, point.source) == (from_jd(2460999.75), "r", "ZTF")
+        assert point.magnitude == pytest.approx(21.0, abs=1e-12)
+        assert point.magnitude_error == pytest.approx(0.108573620)
+        assert point.value["flux_njy"] == pytest.approx(10 ** (0.4 * (31.4 - 21.0)))
+
+    def test_limit_and_signed_flux(self) -> None:
+        (point,) = self.points(self.row(forcediffimflux=-100.0))
+        assert point.magnitude is None
+        assert point.limit == pytest.approx(26.0 - 2.5 * math.log10(50.0), abs=1e-12)
+        assert point.value["flux_njy"] == pytest.approx(-(10 ** (0.4 * (31.4 - 21.0))))
+        assert self.points(self.row(forcediffimflux=40.0), detection_snr=4)[0].magnitude is not None
+        assert self.points(self.row(forcediffimflux=40.0))[0].magnitude is None
+
+    @pytest.mark.parametrize(
+        "gone",
+        [{"forcediffimflux": None}, {"forcediffimflux": -99999.0}, {"forcediffimfluxunc": -99999.0},
+         {"forcediffimfluxunc": None}, {"magzpsci": None}, {"magzpsci": -99999.0}, {"jd": None}, {"fid": 7},
+         {"procstatus": "56"}, {"procstatus": "57,61"}],
+    )  # fmt: skip
+    def test_what_is_not_measured_is_left_out(self, gone: dict[str, Any]) -> None:
+        assert self.points(self.row(**gone)) == []
+
+    @pytest.mark.parametrize("status", ["0", "57", None])
+    def test_sound_ones(self, status: str | None) -> None:
+        assert len(self.points(self.row(procstatus=status))) == 1
+
+    def test_a_candidates_exposure_has_no_second_point(self) -> None:
+        assert self.points(self.row(jd=2461000.75, fid=1)) == []
+        below = {"jd": 2460999.75, "fid": 2, "magpsf": 18.0, "isdiffpos": "f", "diffmaglim": 20.0}
+        assert [point.limit for point in self.points(self.row(), previous=[below])] == [20.0]
+
+    def test_it_takes_the_place_of_a_limit_where_it_detects_something(self) -> None:
+        limit = {"jd": 2460999.75, "fid": 2, "diffmaglim": 20.0, "magpsf": None}
+        assert [point.limit for point in self.points(self.row(), previous=[limit])] == [None]
+        assert [p.limit for p in self.points(self.row(forcediffimflux=1.0), previous=[limit])] == [20.0]
 
 
 class TestNotice:
@@ -262,7 +333,8 @@ def test_nothing_to_read(raw: bytes | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"foo": 1}, [], [1, 2], "TITLE: GCN/AMON NOTICE", 5, {"diaSource": {}, "alertId": 1}]
+    "content",
+    [{"foo": 1}, [], [1, 2], "TITLE: GCN/AMON NOTICE", 5, {"diaSource": {}, "alertId": 1}, {"diaSource": None}],
 )
 def test_other_formats(content: Any) -> None:
     alert = json_alert({})
