@@ -111,7 +111,7 @@ TABLE: dict[str, Expected] = {
     "lvk/igwn_gwalert_preliminary.json": NONLOCALISED,
     "hopskotch/example_avro.avro": UNSUPPORTED,
     "hopskotch/example_gcn.gcn3": NO_POSITION,  # a circular
-    "hopskotch/example_gcn.txt": UNSUPPORTED,  # a text notice
+    "hopskotch/example_gcn.txt": LARGE_ERROR,  # a text notice, 69 arcmin
     "hopskotch/example_json.json": UNSUPPORTED,
     "hopskotch/example_voevent.xml": NONLOCALISED,
     "lsst/7912941781254298.confluent-wire": Undecodable(),

@@ -16,7 +16,7 @@ from tom_alertstreams.exceptions import DecodeError, RejectAlert
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import TargetReport
 
-from . import columns, elasticc, gcn_notice, hermes, lsst, text_notice, voevent, ztf
+from . import circular, columns, elasticc, gcn_notice, hermes, lsst, text_notice, voevent, ztf
 from .values import text
 
 
@@ -45,7 +45,8 @@ PARSERS: Final[tuple[Parser, ...]] = (
     Parser("ELAsTiCC packet", elasticc.recognises, elasticc.parse),
     Parser("LVK notice", _is_gravitational_wave, _parse_gravitational_wave),
     Parser("Hermes message", hermes.recognises, hermes.parse),
-    Parser("GCN circular", text_notice.is_circular, text_notice.parse_circular),
+    Parser("GCN circular", circular.recognises, circular.parse),
+    Parser("GCN text notice", text_notice.recognises, text_notice.parse),
     Parser("GCN notice", gcn_notice.recognises, gcn_notice.parse),
     Parser("VOEvent", voevent.recognises, voevent.parse),
 )

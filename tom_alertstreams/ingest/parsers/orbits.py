@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from tom_alertstreams.ingest.reports import OrbitalElements
 
-from .values import number
+from .values import number, time
 
 #: An element → how alerts call it: Rubin's mpc_orbits (since v9), its MPCORB (v8), Hermes' orbital_elements.
 _NAMES: Final = {
@@ -22,6 +23,7 @@ _NAMES: Final = {
     "passage": ("peri_time", "t_p", "epoch_of_perihelion"),
 }
 _JD_OF_MJD_ZERO: Final = 2_400_000.5
+_MJD_ZERO: Final = datetime(1858, 11, 17, tzinfo=timezone.utc)
 #: Epochs of orbits (MJD), from 1858 to 2200: Rubin writes 0 for none.
 _EPOCHS: Final = (0.0, 125_000.0)
 
@@ -30,10 +32,10 @@ def orbital_elements(given: Mapping[str, Any]) -> OrbitalElements | None:
     """The orbit, or None where elements are missing or describe none.
 
     With semi-major axis and mean anomaly it is a minor planet's, else with perihelion distance and time a comet's.
-    Angles are in degrees, distances in astronomical units, epochs in MJD or JD (TT).
+    Angles are in degrees, distances in astronomical units; epochs in MJD or JD (TT), or ISO 8601 (taken for TT).
     """
     found = {element: _first(given, names) for element, names in _NAMES.items()}
-    epoch, passage = _mjd(found["epoch"]), _mjd(found["passage"])
+    epoch, passage = _epoch(given, "epoch"), _epoch(given, "passage")
     inclination, node, perihelion = found["inclination"], found["node"], found["perihelion"]
     eccentricity, anomaly = found["eccentricity"], found["anomaly"]
     if epoch is None or inclination is None or node is None or perihelion is None or eccentricity is None:
@@ -62,9 +64,12 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def _mjd(epoch: float | None) -> float | None:
-    """A modified Julian date, also from a Julian one; None for what is neither."""
+def _epoch(given: Mapping[str, Any], element: str) -> float | None:
+    """A modified Julian date; None for what is none."""
+    value = next((value for name in _NAMES[element] if (value := given.get(name)) is not None), None)
+    epoch = number(value)
     if epoch is None:
-        return None
+        moment = time(value) if isinstance(value, str) else None
+        return None if moment is None else (moment - _MJD_ZERO) / timedelta(days=1)
     mjd = epoch - _JD_OF_MJD_ZERO if epoch >= _JD_OF_MJD_ZERO else epoch
     return mjd if _EPOCHS[0] < mjd < _EPOCHS[1] else None
