@@ -7,7 +7,7 @@ MANAGE := $(PY) example_tom/manage.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format mutants faults
+.PHONY: help venv demo test check format mutants faults bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -51,3 +51,6 @@ mutants: $(STAMP) ## take each promise away and see its test fail
 
 faults: $(STAMP) ## mishap upon mishap, for an hour: nothing is lost, nothing is double; ARGS="--seed 7 storm" makes one proof again
 	@$(PY) -m tests.faults.run $(ARGS)
+
+bench: $(STAMP) ## how fast it is, beside what a hand would write; ARGS="--minute", ARGS="--alerts 20000 ingest sqlite"
+	@$(PY) -m tests.benchmarks.run $(ARGS)

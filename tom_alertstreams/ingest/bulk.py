@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, models
 from django.db.models import F
 from django.db.models.lookups import Lookup
@@ -28,12 +29,27 @@ class AnyOf(Lookup[Any]):
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """SQLite."""
+        if not self.rhs:
+            raise EmptyResultSet
         lhs, params = self.process_lhs(compiler, connection)
         return f"{lhs} IN (SELECT value FROM json_each(%s))", [*params, json.dumps(self.rhs)]  # noqa: S608
 
     def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        if not self.rhs:
+            raise EmptyResultSet
         lhs, params = self.process_lhs(compiler, connection)
-        return f"{lhs} = ANY(%s)", [*params, self.rhs]
+        # One text: to quote each value of a list for itself takes longer than to look it up.
+        numbers = all(type(value) is int for value in self.rhs)
+        return f"{lhs} = ANY(%s::{'bigint' if numbers else 'text'}[])", [*params, _array(self.rhs)]
+
+
+def _array(values: Sequence[str | int]) -> str:
+    """PostgreSQL's text of an array."""
+    quoted = (
+        str(value) if type(value) is int else '"' + str(value).replace("\\", r"\\").replace('"', r"\"") + '"'
+        for value in values
+    )
+    return "{" + ",".join(quoted) + "}"
 
 
 def any_of(field: str, values: Sequence[Any]) -> AnyOf:
@@ -74,9 +90,26 @@ def _insert_columns(
     values: list[Any] = [
         [json.dumps(value) for value in columns[name]] if name in json_fields else list(columns[name]) for name in given
     ]
+    return run(sql, [_default(model, name) for name in others] + values)
+
+
+def run(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a statement on PostgreSQL, its parameters written as ``%s``, and return its rows.
+
+    With psycopg 3 lists go as they are in memory (binary), which takes half the time of Django's own cursor.
+    """
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    if is_psycopg3:
+        import psycopg
+
+        connection.ensure_connection()
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as binary:
+            binary.execute(sql.replace("%s", "%b"), columns)
+            return binary.fetchall() if binary.description else []
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_default(model, name) for name in others] + values)
-        return cursor.fetchall() if returning else []
+        cursor.execute(sql, columns)
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 from django.conf import settings
@@ -167,14 +168,14 @@ class IngestOptions:
             raise ValueError("NAME may hold {object_id}, {stream} and {topic}, and no other braces.") from error
         _check("ZTF18abcdefg" in named, "NAME must hold {object_id}, or every Target would have one name.")
 
-    @property
+    @cached_property
     def all_filters(self) -> tuple[Filter, ...]:
         """FILTERS and the one that MIN_RB stands for."""
         if self.min_rb is None:
             return tuple(self.filters)
         return (*self.filters, Filter("candidate.rb", ">=", self.min_rb))
 
-    @property
+    @cached_property
     def has_rules(self) -> bool:
         """Something selects."""
         return bool(self.all_filters or self.classes or self.min_probability is not None)

@@ -16,7 +16,7 @@ from tom_targets.models import BaseTarget
 
 from tom_alertstreams.logs import get_logger
 
-from .bulk import insert, on_postgresql
+from .bulk import insert, on_postgresql, run
 from .cells import Ranges, cells_of, ranges_around
 from .models import TargetPosition
 
@@ -72,10 +72,7 @@ def _near_in_columns(ranges: Ranges) -> list[Neighbour]:
         "WHERE cell BETWEEN r.low AND r.high OFFSET 0) AS p "
         f"JOIN {quote(BaseTarget._meta.db_table)} AS t ON t.id = p.target_id ORDER BY t.id"
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [ranges.low, ranges.high])
-        found: list[Neighbour] = cursor.fetchall()
-    return found
+    return run(sql, [ranges.low, ranges.high])
 
 
 def _near_by_orm(ranges: Ranges) -> list[Neighbour]:

@@ -1,0 +1,59 @@
+"""The alerts that are measured with: flat JSON of some 200 bytes, the same in every run."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+
+from tests.brokers import RunningKafka
+
+PARTITIONS = 4
+#: As of 2026, and far from any daylight saving.
+FIRST_MJD = 61_350.0
+_BANDS = "ugrizy"
+_FLUSH_EVERY = 20_000
+
+
+def position(number: int) -> tuple[float, float]:
+    """RA and Dec (degrees) of the object of this number: spread evenly, of millions no two within an arcminute."""
+    # Roberts' R2 sequence: the powers of 1 / 1.3247, the "plastic number".
+    return round(360 * (number * 0.754_877_666_246_692_7 % 1), 7), round(
+        -60 + 120 * (number * 0.569_840_290_998_053_2 % 1), 7
+    )
+
+
+def alerts(
+    count: int, objects: int, *, prefix: str = "ZTF26", first_object: int = 0, first_alert: int = 1
+) -> Iterator[dict[str, object]]:
+    """So many alerts of so many objects, drawn at random; the objects of one prefix are the same in each call.
+
+    :param first_alert: candid of the first; each is one more than that before.
+    """
+    dice = random.Random(count * 31 + objects)
+    for n in range(count):
+        number = first_object + dice.randrange(objects)
+        ra, dec = position(number)
+        yield {
+            "objectId": f"{prefix}{number:07d}",
+            "candid": 3_000_000_000_000_000_000 + first_alert + n,
+            "ra": ra,
+            "dec": dec,
+            "mjd": round(FIRST_MJD + n * 1e-5, 7),
+            "mag": round(dice.uniform(16, 21), 4),
+            "mag_error": round(dice.uniform(0.01, 0.3), 4),
+            "band": dice.choice(_BANDS),
+            "rb": round(dice.random(), 4),
+            "classification": "SN",
+        }
+
+
+def publish(kafka: RunningKafka, topic: str, contents: Iterator[dict[str, object]]) -> int:
+    """Send them, in turn to each partition. Returns how many they were."""
+    n = -1
+    for n, content in enumerate(contents):
+        kafka.produce(topic, json.dumps(content), partition=n % PARTITIONS)
+        if n % _FLUSH_EVERY == 0:
+            kafka.flush(60)
+    kafka.flush(60)
+    return n + 1
