@@ -387,6 +387,12 @@ class TestHermes:
         assert points[0].time == points[1].time == from_iso("2023-04-09")
         assert (points[0].telescope, points[0].instrument) == ("Swift", "UVOT")
 
+    def test_numbers_that_mean_no_magnitude(self) -> None:
+        message = json.loads(json.dumps(HERMES))
+        for row in message["data"]["photometry"]:
+            row.update(brightness=99, limiting_brightness=-999)
+        assert parse(json_alert(message))[0].photometry == ()
+
     def test_moving_objects_only(self) -> None:
         message = {"data": {"targets": [{"name": "C/2023 A1", "orbital_elements": {"eccentricity": 1.0}}]}}
         assert rejection(message)[0] == "unsupported"

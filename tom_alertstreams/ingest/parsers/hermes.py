@@ -12,6 +12,7 @@ from tom_alertstreams.ingest.reports import ClassificationReport, OrbitalElement
 
 from .coordinates import dec_deg, ra_deg
 from .orbits import orbital_elements
+from .values import magnitude as magnitude_of
 from .values import mapping, mappings, number, text, texts, time
 
 #: Units of brightness that are magnitudes, in lower case. Fluxes are left out.
@@ -102,8 +103,8 @@ def _point(row: Mapping[str, Any], submitter: str) -> PhotometryPoint | None:
     band = next(iter((*texts(row.get("bandpass")), *texts(row.get("filter")))), "")
     if moment is None or not band:
         return None
-    magnitude = number(_first(row, "brightness", "mag"))
-    limit = number(_first(row, "limiting_brightness", "limiting_mag"))
+    magnitude = magnitude_of(_first(row, "brightness", "mag"))
+    limit = magnitude_of(_first(row, "limiting_brightness", "limiting_mag"))
     if not _is_magnitude(row, "brightness_unit", "mag_system"):
         magnitude = None
     if not _is_magnitude(row, "limiting_brightness_unit", "brightness_unit", "mag_system"):
