@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from astropy import units
+from astropy.coordinates import SkyCoord, get_body_barycentric
+from astropy.coordinates.matrix_utilities import rotation_matrix
 from astropy.time import Time
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, TargetName
@@ -17,7 +20,7 @@ from tom_alertstreams.ingest.handlers import ingest_targets
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.parsers import parse
 from tom_alertstreams.ingest.parsers.orbits import orbital_elements
-from tom_alertstreams.ingest.reports import PhotometryPoint, TargetReport
+from tom_alertstreams.ingest.reports import OrbitalElements, PhotometryPoint, TargetReport
 from tom_alertstreams.ingest.times import from_iso
 
 FORCED = {"diaForcedSourceId": 3, "diaObjectId": 170028485706776685, "visit": 1, "midpointMjdTai": 61104.25,
@@ -245,6 +248,44 @@ class TestElasticc:
     def test_depth_of_the_real_files_is_that_of_one_visit(self) -> None:
         (report,) = parse(sample("elasticc/alert_mjd59583.0511_obj1134_src2268001.avro"))
         assert report.photometry[0].limit == pytest.approx(22.9, abs=0.05)  # z; in nJy it would be 26.8
+
+
+def seen_from_earth(orbit: OrbitalElements, time: Time) -> SkyCoord:
+    """Where a minor planet stands at a time (ICRS), by Kepler's laws alone and from the centre of the Earth."""
+    assert orbit.semimajor_axis is not None
+    assert orbit.mean_anomaly is not None
+    semimajor, eccentricity = orbit.semimajor_axis, orbit.eccentricity
+    motion = math.degrees(0.01720209895 / semimajor**1.5)  # Gauss' constant
+    to_equator = rotation_matrix(-84381.448 / 3600, "x")
+    to_ecliptic = (
+        rotation_matrix(-orbit.lng_asc_node, "z")
+        @ rotation_matrix(-orbit.inclination, "x")
+        @ rotation_matrix(-orbit.arg_of_perihelion, "z")
+    )
+    earth = (get_body_barycentric("earth", time) - get_body_barycentric("sun", time)).xyz.to_value("au")
+    light_days, away = 0.0, earth
+    for _ in range(3):
+        days = time.tt.mjd - light_days - orbit.epoch_of_elements
+        mean = eccentric = math.radians(orbit.mean_anomaly + motion * days)
+        for _ in range(50):
+            eccentric = mean + eccentricity * math.sin(eccentric)
+        in_plane = (math.cos(eccentric) - eccentricity, math.sqrt(1 - eccentricity**2) * math.sin(eccentric), 0.0)
+        away = to_equator @ to_ecliptic @ (semimajor * np.array(in_plane)) - earth
+        light_days = float(np.linalg.norm(away)) * 0.0057755183
+    return SkyCoord(*away, representation_type="cartesian")
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
+def test_orbits_lead_to_where_the_asteroids_were_seen() -> None:
+    moving = [report for report in parse(sample("lsst/fink_lsst_7_records.avro")) if report.moving]
+    assert len(moving) == 2
+    for report in moving:
+        assert report.elements is not None
+        expected = seen_from_earth(report.elements, Time(report.time))
+        seen = SkyCoord(report.ra, report.dec, unit="deg")
+        # The rest is the parallax of the observatory, and what planets do in a hundred days.
+        separation = seen.separation(SkyCoord(expected.spherical.lon, expected.spherical.lat))
+        assert separation.arcsec < 20
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
