@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -84,13 +85,64 @@ def insert(
 def _insert_columns(
     model: type[models.Model], columns: Mapping[str, Sequence[Any]], returning: Sequence[str]
 ) -> list[tuple[Any, ...]]:
-    given = tuple(columns)
-    sql, others = _statement(model, given, tuple(returning))
-    json_fields = {field.attname for field in model._meta.concrete_fields if isinstance(field, models.JSONField)}
-    values: list[Any] = [
-        [json.dumps(value) for value in columns[name]] if name in json_fields else list(columns[name]) for name in given
-    ]
-    return run(sql, [_default(model, name) for name in others] + values)
+    as_json = {field.attname for field in model._meta.local_concrete_fields if isinstance(field, models.JSONField)}
+    arrays: dict[str, list[Any]] = {}
+    scalars: dict[str, Any] = {}
+    for name, column in columns.items():
+        values = [json.dumps(value) if value else "{}" for value in column] if name in as_json else list(column)
+        # Half of the columns of a batch have one value throughout: it is sent once.
+        if len(values) > 1 and values.count(values[0]) == len(values):
+            scalars[name] = values[0]
+        else:
+            arrays[name] = values
+    if not arrays:  # one array says how many rows there are
+        name, value = scalars.popitem()
+        arrays[name] = [value] * len(columns[name])
+    statement = _statement(model, tuple(arrays), tuple(scalars), tuple(returning))
+    defaults = [_default(model, name) for name in statement.others]
+    return run(statement.sql, [*scalars.values(), *defaults, *arrays.values()])
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """``INSERT … SELECT … FROM unnest(…)``; its parameters: scalars, defaults of the other fields, arrays."""
+
+    sql: str
+    others: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _statement(
+    model: type[models.Model], arrays: tuple[str, ...], scalars: tuple[str, ...], returning: tuple[str, ...]
+) -> _Statement:
+    quote = connection.ops.quote_name
+    fields = {field.attname: field for field in model._meta.local_concrete_fields}
+    given = (*scalars, *arrays)
+    others = tuple(name for name, field in fields.items() if name not in given and not field.primary_key)
+    as_json = {name for name in given if isinstance(fields[name], models.JSONField)}
+    names = {name: f"c{number}" for number, name in enumerate(arrays)}
+    selected = [f"%s::{fields[name].db_type(connection)}" for name in (*scalars, *others)]
+    selected += [f"{names[name]}::jsonb" if name in as_json else names[name] for name in arrays]
+    sent = ", ".join(f"%s::{'text' if name in as_json else _base_type(fields[name])}[]" for name in arrays)
+    into = ", ".join(quote(str(fields[name].column)) for name in (*scalars, *others, *arrays))
+    told = ", ".join(quote(str(fields[name].column)) for name in returning)
+    sql = (
+        f"INSERT INTO {quote(model._meta.db_table)} ({into}) "  # noqa: S608  (names of fields, no values)
+        f"SELECT {', '.join(selected)} FROM unnest({sent}) AS t({', '.join(names.values())}) ON CONFLICT DO NOTHING"
+    )
+    return _Statement(sql + (f" RETURNING {told}" if told else ""), others)
+
+
+def _base_type(field: models.Field[Any, Any]) -> str:
+    """The type of a field's column without its length."""
+    return str(field.db_type(connection)).partition("(")[0]
+
+
+def _default(model: type[models.Model], name: str) -> Any:
+    field = next(field for field in model._meta.local_concrete_fields if field.attname == name)
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return timezone.now()
+    return field.get_db_prep_save(field.get_default(), connection)
 
 
 def run(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -110,40 +162,3 @@ def run(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, columns)
         return list(cursor.fetchall()) if cursor.description else []
-
-
-@lru_cache(maxsize=64)
-def _statement(model: type[models.Model], given: tuple[str, ...], returning: tuple[str, ...]) -> tuple[str, list[str]]:
-    """``INSERT … SELECT … FROM unnest(…)``, and the fields whose one value for all rows comes before the columns."""
-    quote = connection.ops.quote_name
-    fields = {field.attname: field for field in model._meta.local_concrete_fields}
-    others = [name for name, field in fields.items() if name not in given and not field.primary_key]
-    arrays = ", ".join(f"%s::{_array_type(fields[name])}[]" for name in given)
-    names = [f"c{number}" for number in range(len(given))]
-    selected = [
-        *(f"{name}::jsonb" if isinstance(fields[attname], models.JSONField) else name
-          for name, attname in zip(names, given, strict=True)),
-        *(f"%s::{fields[name].db_type(connection)}" for name in others),
-    ]  # fmt: skip
-    into = ", ".join(quote(str(fields[name].column)) for name in (*given, *others))
-    told = ", ".join(quote(str(fields[name].column)) for name in returning)
-    sql = (
-        f"INSERT INTO {quote(model._meta.db_table)} ({into}) "  # noqa: S608  (names of fields, no values)
-        f"SELECT {', '.join(selected)} FROM unnest({arrays}) AS t({', '.join(names)}) ON CONFLICT DO NOTHING"
-    )
-    return sql + (f" RETURNING {told}" if told else ""), others
-
-
-def _array_type(field: models.Field[Any, Any]) -> str:
-    """What a column of this field is sent as. JSON goes as text: its arrays are awkward to write."""
-    if isinstance(field, models.JSONField):
-        return "text"
-    found = field.rel_db_type(connection) if isinstance(field, models.AutoField) else field.db_type(connection)
-    return str(found).partition("(")[0]
-
-
-def _default(model: type[models.Model], name: str) -> Any:
-    field = next(field for field in model._meta.local_concrete_fields if field.attname == name)
-    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
-        return timezone.now()
-    return field.get_db_prep_save(field.get_default(), connection)

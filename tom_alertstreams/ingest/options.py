@@ -202,6 +202,8 @@ class IngestOptions:
 
     def target_name(self, object_id: str, *, stream: str, topic: str) -> str:
         """The name of a new Target."""
+        if self.name == "{object_id}":
+            return object_id
         return self.name.format(object_id=object_id, stream=stream, topic=topic)
 
 

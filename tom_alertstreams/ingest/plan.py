@@ -156,8 +156,8 @@ def judged(index: int, alert: Alert, report: TargetReport, options: IngestOption
     """
     report = cleaned(report)
     name = options.target_name(report.object_id, stream=alert.stream, topic=alert.topic)
-    check_name(name)
     if name != report.object_id:
+        check_name(name)
         report = replace(report, aliases=(*report.aliases, name))
     refused = None if report.retraction else verdict(report, content, options)
     return Entry(index, alert, report, report.alert_id or alert.digest, name, refused)
