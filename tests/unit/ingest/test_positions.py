@@ -27,7 +27,7 @@ def random_sky(count: int, seed: int) -> SkyCoord:
     dice = np.random.default_rng(seed)
     ra, dec = dice.uniform(0, 360, count), np.degrees(np.arcsin(dice.uniform(-1, 1, count)))
     poles, wrap = slice(0, count // 10), slice(count // 10, count // 5)
-    dec[poles] = np.sign(dec[poles]) * (90 - dice.uniform(0, 1, count // 10) ** 4)
+    dec[poles] = np.sign(dec[poles]) * (90 - dice.uniform(0, 1, count // 10) ** 2)
     ra[wrap] = dice.normal(0, 2 * ARCSEC, count // 10) % 360
     return SkyCoord(ra, dec, unit="deg")
 
