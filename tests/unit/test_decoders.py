@@ -33,9 +33,9 @@ def bare(record: dict[str, Any] = RECORD) -> bytes:
     return out.getvalue()
 
 
-def container(*records: dict[str, Any], codec: str = "null") -> bytes:
+def container(*records: dict[str, Any], codec: str = "null", schema: Any = SCHEMA) -> bytes:
     out = io.BytesIO()
-    fastavro.writer(out, fastavro.parse_schema(SCHEMA), records, codec=codec)
+    fastavro.writer(out, fastavro.parse_schema(schema), records, codec=codec)
     return out.getvalue()
 
 
@@ -90,6 +90,24 @@ class TestAuto:
     def test_any_bytes_are_decoded_or_an_error(self, raw: bytes) -> None:
         for candidate in (raw, b"Obj\x01" + raw, b"{" + raw, container(RECORD)[: len(raw)] + raw):
             assert isinstance(decoded_or_error(candidate), DecodeError | dict | list | str)
+
+
+class TestContainers:
+    def test_a_schema_is_parsed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        parsed: list[Any] = []
+        parse_schema = fastavro.parse_schema
+        schema = {**SCHEMA, "doc": "read for the first time here"}
+        messages = [container({"candid": n, "ra": 0.5}, schema=schema) for n in range(3)]
+        monkeypatch.setattr(fastavro, "parse_schema", lambda schema: parsed.append(schema) or parse_schema(schema))
+        assert [decode_auto(message)["candid"] for message in messages] == [0, 1, 2]
+        assert parsed == [schema]
+
+    def test_two_schemas_of_one_name(self) -> None:
+        other = {**SCHEMA, "fields": [{"name": "object", "type": "string"}, {"name": "jd", "type": "double"}]}
+        for _ in range(2):
+            assert decode_auto(container(RECORD)) == RECORD
+            record = {"object": "ZTF26aaaaaaa", "jd": 2461000.5}
+            assert decode_auto(container(record, schema=other)) == record
 
 
 class TestSchemaless:
