@@ -24,6 +24,8 @@ Decoder = Callable[[Alert], Any]
 CONTAINER_MAGIC: Final = b"Obj\x01"
 #: First byte of Confluent's framing; the schema id follows, four bytes, big-endian.
 CONFLUENT_MAGIC: Final = b"\x00"
+#: How surveys (ZTF, LSST) name the images in a packet, which are most of its bytes.
+CUTOUT: Final = "cutout"
 _REGISTRY_TIMEOUT_S = 10.0
 
 
@@ -150,6 +152,17 @@ def decode_schemaless(raw: bytes, schema: Any) -> Any:
     if left := len(raw) - stream.tell():
         raise DecodeError(f"Avro does not fit its schema: {left} bytes are left over.")
     return record
+
+
+def without_cutouts(content: Any) -> Any:
+    """A record, or each record of a list, without its fields that are named ``cutout…``; anything else as it is.
+
+    They are left out after they are read: a reader schema without them makes fastavro compare the two schemas at each
+    record, which takes longer than to copy the images.
+    """
+    if isinstance(content, dict):
+        return {name: value for name, value in content.items() if not str(name).startswith(CUTOUT)}
+    return [without_cutouts(record) for record in content] if isinstance(content, list) else content
 
 
 class SchemaSource:

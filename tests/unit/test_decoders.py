@@ -16,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.decoders import SchemaSource, decode_auto, decode_schemaless, first_record, make_decoder
+from tom_alertstreams.decoders import (
+    SchemaSource,
+    decode_auto,
+    decode_schemaless,
+    first_record,
+    make_decoder,
+    without_cutouts,
+)
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, LookUpUnavailable
 
 SCHEMA = {
@@ -219,3 +226,26 @@ def test_first_record(raw: bytes, count: int) -> None:
     first, found = first_record(raw)
     assert found == count
     assert decode_auto(first) == RECORD if count > 1 else first == raw
+
+
+@pytest.mark.parametrize(
+    ("content", "rest"),
+    [
+        ({"candid": 1, "cutoutScience": {"stampData": b"x"}, "cutoutTemplate": None}, {"candid": 1}),
+        ([{"cutoutDifference": b"x"}, {"candid": 1}], [{}, {"candid": 1}]),
+        ({"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}, {"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}),
+        ("cutout", "cutout"),
+        (b"cutout", b"cutout"),
+        (None, None),
+    ],
+)
+def test_without_cutouts(content: Any, rest: Any) -> None:
+    assert without_cutouts(content) == rest
+
+
+def test_what_surveys_send_without_cutouts(samples: Path) -> None:
+    for path in sorted(samples.glob("ztf/*.avro")) + sorted(samples.glob("lsst/*.avro")):
+        content = decode_auto(path.read_bytes())
+        for record in content if isinstance(content, list) else [content]:
+            images = {"cutoutScience", "cutoutTemplate", "cutoutDifference"}
+            assert set(record) - set(without_cutouts(record)) == images
