@@ -64,6 +64,10 @@ class TestAuto:
         [
             (b'{"a": 1}', {"a": 1}),
             (b" \n[1]", [1]),
+            (b'\t{"a": 1} \r\n', {"a": 1}),
+            (b'{"a": 1, "a": 2}', {"a": 2}),
+            (b'{"a": "\xed\xa0\x80"}', {"a": "\ud800"}),
+            (b'{"a": [-Infinity, 1e999]}', {"a": [float("-inf"), float("inf")]}),
             ("Swift söker".encode(), "Swift söker"),
             (b"<voe:VOEvent/>", "<voe:VOEvent/>"),
             (container(RECORD), RECORD),
@@ -80,6 +84,9 @@ class TestAuto:
             (None, "tombstone"),
             (b"", "empty"),
             (b'{"a": ', "invalid JSON"),
+            (b"{} {}", "invalid JSON: Extra data"),
+            (b"[1]\xc2\xa0", "invalid JSON: Extra data"),  # a space to Python only
+            (b'{"a": "\xff"}', "invalid JSON"),
             (b"[" * 100_000, "invalid JSON"),
             (container(RECORD)[:-5], "broken Avro container"),
             (container(), "without a record"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
@@ -21,6 +21,8 @@ from tom_alertstreams.models import Installation
 from tom_alertstreams.topics import TopicKeys
 
 from .alertstream import AlertStream
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class KafkaAlertStream(AlertStream):
@@ -137,18 +139,20 @@ class KafkaAlertStream(AlertStream):
         )
 
     def open_alert(self, message: Message) -> Alert:
-        kind, milliseconds = message.timestamp()
-        sent = None
-        if kind != TIMESTAMP_NOT_AVAILABLE and milliseconds >= 0:
-            sent = datetime.fromtimestamp(milliseconds / 1000, tz=timezone.utc)
-        return self.restore_alert(
-            topic=cast(str, message.topic()),
-            partition=cast(int, message.partition()),
-            offset=cast(int, message.offset()),
-            key=_bytes(message.key()),
-            headers=_headers(message.headers()),
-            timestamp=sent,
-            raw=_bytes(message.value()),
+        topic: Any = message.topic()
+        partition: Any = message.partition()
+        offset: Any = message.offset()
+        key, raw, headers = _bytes(message.key()), _bytes(message.value()), _headers(message.headers())
+        return Alert(
+            self.settings.label,
+            topic,
+            partition,
+            offset,
+            key,
+            headers,
+            _sent(*message.timestamp()),
+            raw,
+            self._decode_of(topic),
         )
 
     def restore_alert(
@@ -162,8 +166,9 @@ class KafkaAlertStream(AlertStream):
         timestamp: datetime | None,
         raw: bytes | None,
     ) -> Alert:
-        decode = self.decode if self._wants_cutouts(topic) else self._decode_without_cutouts
-        return Alert(self.settings.label, topic, partition, offset, key, headers, timestamp, raw, decode)
+        return Alert(
+            self.settings.label, topic, partition, offset, key, headers, timestamp, raw, self._decode_of(topic)
+        )
 
     def verify(self) -> None:
         """Build every handler's options and every topic's pattern now rather than at the first alert."""
@@ -180,6 +185,9 @@ class KafkaAlertStream(AlertStream):
     def listen(self) -> None:
         """Run the delivery loop until it is told to stop."""
         DeliveryLoop(self, self.control or Control(), self.status).run()
+
+    def _decode_of(self, topic: str) -> Decoder:
+        return self.decode if self._wants_cutouts(topic) else self._decode_without_cutouts
 
     def _asks_for_cutouts(self, topic: str) -> bool:
         key = self.topic_keys.match(topic)
@@ -210,6 +218,15 @@ def kafka_message(alert: Alert) -> Message:
         headers=list(alert.headers) or None,
         timestamp=timestamp,
     )
+
+
+def _sent(kind: int, milliseconds: int) -> datetime | None:
+    if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0:
+        return None
+    try:
+        return _EPOCH + timedelta(0, 0, 0, milliseconds)
+    except OverflowError:  # a producer may write anything there: microseconds lie in the year 55,000
+        return None
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

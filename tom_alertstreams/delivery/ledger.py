@@ -255,12 +255,14 @@ def _storable(outcome: Outcome) -> Outcome:
     delay_s = (
         outcome.delay_s if isinstance(outcome.delay_s, (int, float)) and isfinite(outcome.delay_s) else _LONGEST_DELAY_S
     )
-    return replace(
-        outcome,
-        code=clean(str(outcome.code or "unspecified"), 32 if outcome.kind == "rejected" else _ERROR_LENGTH),
-        object_id=clean("" if outcome.object_id is None else str(outcome.object_id), 100),
-        delay_s=min(max(0.0, delay_s), _LONGEST_DELAY_S),
-    )
+    given = outcome.code, outcome.object_id, outcome.delay_s
+    plain = type(outcome.code) is type(outcome.object_id) is str
+    code = clean(str(outcome.code or "unspecified"), 32 if outcome.kind == "rejected" else _ERROR_LENGTH)
+    object_id = clean("" if outcome.object_id is None else str(outcome.object_id), 100)
+    delay_s = min(max(0.0, delay_s), _LONGEST_DELAY_S)
+    if plain and (code, object_id, delay_s) == given:  # nearly always: most alerts of a survey are rejected by rules
+        return outcome
+    return replace(outcome, code=code, object_id=object_id, delay_s=delay_s)
 
 
 def _class_name(error: Exception | None) -> str:
