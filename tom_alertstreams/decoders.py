@@ -25,7 +25,7 @@ CONTAINER_MAGIC: Final = b"Obj\x01"
 #: First byte of Confluent's framing; the schema id follows, four bytes, big-endian.
 CONFLUENT_MAGIC: Final = b"\x00"
 #: How surveys (ZTF, LSST) name the images in a packet, which are most of its bytes.
-CUTOUT: Final = "cutout"
+_CUTOUT: Final = "cutout"
 _REGISTRY_TIMEOUT_S = 10.0
 _JSON: Final = json.JSONDecoder()
 _JSON_SPACE: Final = " \t\n\r"
@@ -167,9 +167,13 @@ def without_cutouts(content: Any) -> Any:
     They are left out after they are read: a reader schema without them makes fastavro compare the two schemas at each
     record, which takes longer than to copy the images.
     """
-    if isinstance(content, dict):
-        return {name: value for name, value in content.items() if not str(name).startswith(CUTOUT)}
-    return [without_cutouts(record) for record in content] if isinstance(content, list) else content
+    return [_rest(record) for record in content] if isinstance(content, list) else _rest(content)
+
+
+def _rest(record: Any) -> Any:
+    if not isinstance(record, dict):
+        return record
+    return {name: value for name, value in record.items() if not str(name).startswith(_CUTOUT)}
 
 
 class SchemaSource:

@@ -241,6 +241,7 @@ def test_first_record(raw: bytes, count: int) -> None:
         ({"candid": 1, "cutoutScience": {"stampData": b"x"}, "cutoutTemplate": None}, {"candid": 1}),
         ([{"cutoutDifference": b"x"}, {"candid": 1}], [{}, {"candid": 1}]),
         ({"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}, {"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}),
+        ([[{"cutout": 1}]], [[{"cutout": 1}]]),
         ("cutout", "cutout"),
         (b"cutout", b"cutout"),
         (None, None),
