@@ -61,6 +61,8 @@ def decode_auto(raw: bytes | None, schemas: SchemaSource | None = None) -> Any:
     :raises DecodeError: a tombstone, an empty value, or bytes that are nothing of this.
     """
     raw = _present(raw)
+    if raw.lstrip()[:1] in (b"{", b"["):
+        return decode_json(raw)
     if raw.startswith(CONTAINER_MAGIC):
         return decode_container(raw)
     if raw.startswith(CONFLUENT_MAGIC):
@@ -73,8 +75,6 @@ def decode_auto(raw: bytes | None, schemas: SchemaSource | None = None) -> Any:
                 hint="Set SCHEMA in the stream's OPTIONS to the broker's schema registry or a folder of .avsc files.",
             )
         return decode_schemaless(raw[5:], schemas.by_id(schema_id))
-    if raw.lstrip()[:1] in (b"{", b"["):
-        return decode_json(raw)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

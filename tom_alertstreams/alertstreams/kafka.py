@@ -59,7 +59,8 @@ class KafkaAlertStream(AlertStream):
         if config is not None and not isinstance(config, Mapping):
             raise ConfigurationError("CONFIG is not a dict.", hint="It holds librdkafka settings.")
         self._decoder: Decoder = make_decoder(getattr(self, "decoder", "auto"), getattr(self, "schema", None))
-        self._wants_cutouts = lru_cache(maxsize=4096)(self._asks_for_cutouts)
+        #: Topic → how its alerts are decoded.
+        self._decode_of = lru_cache(maxsize=4096)(self._choose_decode)
 
     # --- what a subclass may change --------------------------------------------------------------------------------
 
@@ -186,12 +187,10 @@ class KafkaAlertStream(AlertStream):
         """Run the delivery loop until it is told to stop."""
         DeliveryLoop(self, self.control or Control(), self.status).run()
 
-    def _decode_of(self, topic: str) -> Decoder:
-        return self.decode if self._wants_cutouts(topic) else self._decode_without_cutouts
-
-    def _asks_for_cutouts(self, topic: str) -> bool:
+    def _choose_decode(self, topic: str) -> Decoder:
         key = self.topic_keys.match(topic)
-        return key is None or self.bindings[key].handler.cutouts
+        wants_cutouts = key is None or self.bindings[key].handler.cutouts
+        return self.decode if wants_cutouts else self._decode_without_cutouts
 
     def _decode_without_cutouts(self, alert: Alert) -> Any:
         return without_cutouts(self.decode(alert))
@@ -237,4 +236,4 @@ def _headers(headers: Any) -> Headers:
     if not headers:
         return ()
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, _bytes(value)) for name, value in pairs)
+    return tuple([(name, _bytes(value)) for name, value in pairs])

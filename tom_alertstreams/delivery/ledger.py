@@ -67,9 +67,13 @@ class Ledger:
         self._new_rows = {}
         counts: Counter[tuple[str, str, str]] = Counter()
         became: Counter[str] = Counter()
+        done: Counter[str] = Counter()  # by topic; what nearly all are
         rejected: list[tuple[Alert, Outcome]] = []
         settled: list[DeadLetter] = []
         for alert, answer, row in zip(alerts, outcomes, previous, strict=True):
+            if row is None and answer.kind == "done":
+                done[alert.topic] += 1
+                continue
             outcome = _storable(answer)
             if outcome.kind in ("failed", "retry"):
                 outcome = self._keep(binding, alert, outcome, row)
@@ -81,6 +85,9 @@ class Ledger:
             # A dead letter that is tried again in vain is the same dead letter still.
             if not (outcome.kind == "failed" and _was_given_up(row)):
                 counts[alert.topic, outcome.kind, outcome.code if outcome.kind == "rejected" else ""] += 1
+        for topic, n in done.items():
+            counts[topic, "done", ""] += n
+            became["done"] += n
         self._settle(settled)
         self._reject(binding, rejected)
         self._count(counts)
