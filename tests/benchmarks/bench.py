@@ -9,7 +9,8 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ class Bench:
     say: Callable[[str], None]
     #: Where cProfile's numbers of the row "ingest" go.
     profile: Path | None = None
+    _templates: set[str] = field(default_factory=set)
 
     # --- databases ---------------------------------------------------------------------------------------------------
 
@@ -97,6 +99,31 @@ class Bench:
         self._administer(f"CREATE DATABASE {name}" + (f" TEMPLATE {source}" if source else ""))
         fill(self.servers.postgres.url(name))
         return name
+
+    def with_targets(self, count: int) -> str:
+        """The name of a database to be copied that holds Targets already: those of the alerts' objects, under other
+        names, and so many more all over the sky.
+        """
+        name = f"bench_{count}_targets"
+        if name not in self._templates:
+            self.template(name, lambda url: self._load(url, self.size.objects + count), self.empty)
+            self._templates.add(name)
+        return name
+
+    def _load(self, url: str, count: int) -> None:
+        columns = "name, type, created, modified, ra, dec, scheme, permissions, shared_by, shared_from"
+        now = datetime.now(timezone.utc).isoformat()
+        statement = f"COPY tom_targets_basetarget ({columns}) FROM STDIN"
+        with psycopg.connect(url) as connection, connection.cursor().copy(statement) as copy:
+            for number in range(count):
+                ra, dec = corpus.position(number)
+                copy.write_row((f"SEEN{number:07d}", "SIDEREAL", now, now, ra, dec, "", "PUBLIC", "", ""))
+        if list((ROOT / "tom_alertstreams").rglob("commands/reindextargets.py")):
+            done = self.tom(url).run("reindextargets", timeout_s=_LONGEST_S)
+            if done.returncode:
+                raise RuntimeError(f"reindextargets ended with {done.returncode}:\n{done.stdout[-3000:]}")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
 
     @contextmanager
     def database(self, template: str | None = None) -> Iterator[str]:
@@ -190,12 +217,12 @@ class Bench:
         return processor_time_s(self.servers.postgres.pid), processor_time_s(self.servers.kafka.pid)
 
 
-def ready_made(**options: Any) -> dict[str, Any]:
+def flat(**options: Any) -> dict[str, Any]:
     """The entry of TOPIC_HANDLERS for the ready-made ingest of the alerts of corpus.py."""
     from tom_alertstreams.ingest.options import IngestOptions
 
     given = {"CREATE": "always", "MAX_NEW_PER_DAY": 10**9, **options}
-    if "fields" in {field.name for field in fields(IngestOptions)}:
+    if "fields" in {option.name for option in fields(IngestOptions)}:
         return {"HANDLER": "tom_alertstreams.ingest.handlers.ingest_targets", "OPTIONS": {**given, "FIELDS": FIELDS}}
     return {"HANDLER": "tests.benchmarks.handlers.ingest_flat", "OPTIONS": given}
 

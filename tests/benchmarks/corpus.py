@@ -23,20 +23,18 @@ def position(number: int) -> tuple[float, float]:
     )
 
 
-def alerts(
-    count: int, objects: int, *, prefix: str = "ZTF26", first_object: int = 0, first_alert: int = 1
-) -> Iterator[dict[str, object]]:
-    """So many alerts of so many objects, drawn at random; the objects of one prefix are the same in each call.
+def alerts(count: int, objects: int, *, each_its_own_name: bool = False) -> Iterator[dict[str, object]]:
+    """So many alerts of so many objects, drawn at random, the same in each call.
 
-    :param first_alert: candid of the first; each is one more than that before.
+    :param each_its_own_name: no two alerts have the same object id: an object is known by its position alone.
     """
     dice = random.Random(count * 31 + objects)
     for n in range(count):
-        number = first_object + dice.randrange(objects)
+        number = dice.randrange(objects)
         ra, dec = position(number)
         yield {
-            "objectId": f"{prefix}{number:07d}",
-            "candid": 3_000_000_000_000_000_000 + first_alert + n,
+            "objectId": f"ZTF27{n:07d}" if each_its_own_name else f"ZTF26{number:07d}",
+            "candid": 3_000_000_000_000_000_001 + n,
             "ra": ra,
             "dec": dec,
             "mjd": round(FIRST_MJD + n * 1e-5, 7),

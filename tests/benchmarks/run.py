@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import services
 from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size
-from tests.benchmarks.ingest import ingest
+from tests.benchmarks.ingest import ingest, million, position
 from tests.benchmarks.results import Line, Report
 from tests.faults.servers import Servers
 from tests.processes import ROOT
@@ -27,6 +27,8 @@ from tests.processes import ROOT
 Row = Callable[[Bench], list[Line]]
 ROWS: dict[str, Row] = {
     "ingest": ingest,
+    "position": position,
+    "million": million,
 }
 
 
