@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -45,6 +45,8 @@ class Size:
     #: Targets that are there already in the row "million".
     targets: int = 1_000_000
     latency_s: int = 30
+    #: Of surveys, 70 to 140 kB each.
+    packets: int = 4_000
 
     @property
     def objects(self) -> int:
@@ -52,7 +54,7 @@ class Size:
         return max(1, self.alerts // 5)
 
 
-MINUTE = Size(alerts=3_000, repeats=1, slow_alerts=60, targets=10_000, latency_s=5)
+MINUTE = Size(alerts=3_000, repeats=1, slow_alerts=60, targets=10_000, latency_s=5, packets=100)
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,15 @@ class Bench:
     @contextmanager
     def topic(self, contents: Iterator[dict[str, object]]) -> Iterator[str]:
         """A topic with these alerts."""
+        with self.topic_of_bytes(json.dumps(content).encode() for content in contents) as name:
+            yield name
+
+    @contextmanager
+    def topic_of_bytes(self, values: Iterable[bytes]) -> Iterator[str]:
+        """A topic with these messages."""
         name = f"bench-{uuid.uuid4().hex[:8]}"
         with self.servers.topic(name, corpus.PARTITIONS):
-            corpus.publish(self.servers.kafka, name, contents)
+            corpus.publish(self.servers.kafka, name, values)
             yield name
 
     # --- programs ------------------------------------------------------------------------------------------------------
@@ -164,6 +172,7 @@ class Bench:
         tom: Tom,
         *,
         delivery: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
         gcn: bool = False,
         profile: Path | None = None,
     ) -> Timing:
@@ -172,16 +181,16 @@ class Bench:
         :param gcn: through the stream whose 1.x handlers get a Kafka message, as upstream's.
         """
         kafka = self.servers.kafka.bootstrap_servers
-        options: dict[str, Any] = {"GROUP_ID": uuid.uuid4().hex, "TOPIC_HANDLERS": {topic: handler}}
+        given: dict[str, Any] = {"GROUP_ID": uuid.uuid4().hex, "TOPIC_HANDLERS": {topic: handler}, **(options or {})}
         if gcn:
             name = "tom_alertstreams.alertstreams.gcn.GCNClassicAlertStream"
-            options |= {"GCN_CLASSIC_CLIENT_ID": "", "GCN_CLASSIC_CLIENT_SECRET": "", "START_POSITION": "earliest"}
-            options["CONFIG"] = {"bootstrap.servers": kafka}
+            given |= {"GCN_CLASSIC_CLIENT_ID": "", "GCN_CLASSIC_CLIENT_SECRET": "", "START_POSITION": "earliest"}
+            given["CONFIG"] = {"bootstrap.servers": kafka}
         else:
             name = "tom_alertstreams.alertstreams.kafka.KafkaAlertStream"
-            options["BOOTSTRAP_SERVERS"] = kafka
+            given["BOOTSTRAP_SERVERS"] = kafka
         settings = {"BATCH_SIZE": BATCH, "BATCH_SECONDS": 60.0, **(delivery or {})}
-        tom.streams = [{"NAME": name, "LABEL": "bench", "OPTIONS": options, "DELIVERY": settings}]
+        tom.streams = [{"NAME": name, "LABEL": "bench", "OPTIONS": given, "DELIVERY": settings}]
         arguments = [str(profile)] if profile else []
         return self.timing([sys.executable, "-m", "tests.benchmarks.reader", *arguments], tom)
 
@@ -195,6 +204,11 @@ class Bench:
         """The loop of 1.3.0."""
         arguments = [self.servers.kafka.bootstrap_servers, topic, uuid.uuid4().hex, handler, str(alerts)]
         return self.timing([sys.executable, "-m", "tests.benchmarks.upstream", *arguments], tom)
+
+    def bare(self, what: str, topic: str, alerts: int, *more: str) -> Timing:
+        """A client without any framework: see bare.py."""
+        arguments = [what, self.servers.kafka.bootstrap_servers, topic, str(alerts), *more]
+        return self.timing([sys.executable, "-m", "tests.benchmarks.bare", *arguments])
 
     def timing(self, command: Sequence[str], tom: Tom | None = None) -> Timing:
         """Run a program to its end and read its last line.

@@ -9,7 +9,7 @@ from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import Target
 
 from tom_alertstreams.alerts import Alert, Outcome
-from tom_alertstreams.handlers import alert_handler, batch_handler
+from tom_alertstreams.handlers import Mark, alert_handler, batch_handler
 from tom_alertstreams.ingest.handlers import ingest_reports
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import PhotometryPoint, TargetReport
@@ -45,6 +45,13 @@ def look(alert: Alert) -> None:
 @batch_handler
 def look_at_all(alerts: list[Alert]) -> None:
     """Nothing, of all."""
+    for alert in alerts:
+        _ = alert.content
+
+
+@batch_handler(**({"cutouts": False} if "cutouts" in Mark.__dataclass_fields__ else {}))
+def look_without_cutouts(alerts: list[Alert]) -> None:
+    """Nothing, of all, but of packets without their images."""
     for alert in alerts:
         _ = alert.content
 

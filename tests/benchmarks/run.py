@@ -20,7 +20,9 @@ from pathlib import Path
 from tests import services
 from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size
 from tests.benchmarks.ingest import ingest, million, position
+from tests.benchmarks.loop import legacy, noop
 from tests.benchmarks.results import Line, Report
+from tests.benchmarks.surveys import history, packets
 from tests.faults.servers import Servers
 from tests.processes import ROOT
 
@@ -29,6 +31,10 @@ ROWS: dict[str, Row] = {
     "ingest": ingest,
     "position": position,
     "million": million,
+    "legacy": legacy,
+    "noop": noop,
+    "packets": packets,
+    "history": history,
 }
 
 
