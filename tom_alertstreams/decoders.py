@@ -15,7 +15,7 @@ from typing import Any, Final
 import fastavro
 
 from .alerts import Alert
-from .avro_limits import check_container, check_schema
+from .avro_limits import Container, check_container, check_schema
 from .exceptions import ConfigurationError, DecodeError, LookUpUnavailable
 
 Decoder = Callable[[Alert], Any]
@@ -24,6 +24,8 @@ Decoder = Callable[[Alert], Any]
 CONTAINER_MAGIC: Final = b"Obj\x01"
 #: First byte of Confluent's framing; the schema id follows, four bytes, big-endian.
 CONFLUENT_MAGIC: Final = b"\x00"
+#: How surveys (ZTF, LSST) name the images in a packet, which are most of its bytes.
+CUTOUT: Final = "cutout"
 _REGISTRY_TIMEOUT_S = 10.0
 
 
@@ -96,15 +98,23 @@ def decode_container(raw: bytes) -> Any:
 
     :raises DecodeError: it is cut, broken, empty, compressed with a codec that is not installed, or made to exhaust us.
     """
-    check_container(raw)
+    container = check_container(raw)
     try:
-        records = list(fastavro.reader(io.BytesIO(raw)))
+        records = _records(raw, container)
     except Exception as error:
         # fastavro lets through whatever its C code met: IndexError, EOFError, struct.error, UnicodeDecodeError …
         raise DecodeError(f"broken Avro container: {type(error).__name__}: {error}") from error
     if not records:
         raise DecodeError("an Avro container without a record.")
     return records[0] if len(records) == 1 else records
+
+
+def _records(raw: bytes, container: Container) -> list[Any]:
+    if container.codec == b"null" and [count for count, _ in container.blocks] == [1]:
+        # A survey's packet. fastavro.reader would parse the schema again, which takes as long as the record does.
+        block = io.BytesIO(container.blocks[0][1])
+        return [fastavro.schemaless_reader(block, _parse(container.schema), None)]
+    return list(fastavro.reader(io.BytesIO(raw)))
 
 
 def first_record(raw: bytes) -> tuple[bytes, int]:
@@ -144,6 +154,17 @@ def decode_schemaless(raw: bytes, schema: Any) -> Any:
     return record
 
 
+def without_cutouts(content: Any) -> Any:
+    """A record, or each record of a list, without its fields that are named ``cutout…``; anything else as it is.
+
+    They are left out after they are read: a reader schema without them makes fastavro compare the two schemas at each
+    record, which takes longer than to copy the images.
+    """
+    if isinstance(content, dict):
+        return {name: value for name, value in content.items() if not str(name).startswith(CUTOUT)}
+    return [without_cutouts(record) for record in content] if isinstance(content, list) else content
+
+
 class SchemaSource:
     """Avro schemas by the id in Confluent's framing, from a file, a folder or a registry; each is fetched once."""
 
@@ -178,8 +199,7 @@ class SchemaSource:
         try:
             with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_S) as answer:  # noqa: S310  (http or https only)
                 schema = json.load(answer)["schema"]
-            check_schema(schema)
-            return fastavro.parse_schema(json.loads(schema))
+            return _parse(schema)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404:
@@ -197,13 +217,23 @@ def _decode_with_key(alert: Alert) -> Any:
     return decode_schemaless(_present(alert.raw), _parse_key(alert.key))
 
 
-@lru_cache(maxsize=64)
 def _parse_key(key: bytes) -> Any:
     try:
-        check_schema(key)
-        return fastavro.parse_schema(json.loads(key))
+        return _parse(key)
     except Exception as error:  # as in decode_container
         raise DecodeError(f"the message key is no Avro schema: {type(error).__name__}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _parse(schema: bytes | str) -> Any:
+    """The schema of a message, which is looked up by all of its text: two of one name are two."""
+    check_schema(schema)
+    return fastavro.parse_schema(json.loads(schema, object_hook=_as_sent))
+
+
+def _as_sent(part: dict[str, Any]) -> dict[str, Any]:
+    """Without what fastavro notes in a schema that it has parsed: it believes such notes whoever wrote them."""
+    return {name: value for name, value in part.items() if not name.startswith("__")}
 
 
 def _parse_file(path: Path) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, cast
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from tom_alertstreams.alerts import Alert, Headers
 from tom_alertstreams.conf import Start
-from tom_alertstreams.decoders import Decoder, make_decoder
+from tom_alertstreams.decoders import Decoder, make_decoder, without_cutouts
 from tom_alertstreams.delivery.loop import DeliveryLoop
 from tom_alertstreams.delivery.runs import Status
 from tom_alertstreams.delivery.source import Binding, Control
@@ -57,6 +57,7 @@ class KafkaAlertStream(AlertStream):
         if config is not None and not isinstance(config, Mapping):
             raise ConfigurationError("CONFIG is not a dict.", hint="It holds librdkafka settings.")
         self._decoder: Decoder = make_decoder(getattr(self, "decoder", "auto"), getattr(self, "schema", None))
+        self._wants_cutouts = lru_cache(maxsize=4096)(self._asks_for_cutouts)
 
     # --- what a subclass may change --------------------------------------------------------------------------------
 
@@ -161,7 +162,8 @@ class KafkaAlertStream(AlertStream):
         timestamp: datetime | None,
         raw: bytes | None,
     ) -> Alert:
-        return Alert(self.settings.label, topic, partition, offset, key, headers, timestamp, raw, self.decode)
+        decode = self.decode if self._wants_cutouts(topic) else self._decode_without_cutouts
+        return Alert(self.settings.label, topic, partition, offset, key, headers, timestamp, raw, decode)
 
     def verify(self) -> None:
         """Build every handler's options and every topic's pattern now rather than at the first alert."""
@@ -178,6 +180,13 @@ class KafkaAlertStream(AlertStream):
     def listen(self) -> None:
         """Run the delivery loop until it is told to stop."""
         DeliveryLoop(self, self.control or Control(), self.status).run()
+
+    def _asks_for_cutouts(self, topic: str) -> bool:
+        key = self.topic_keys.match(topic)
+        return key is None or self.bindings[key].handler.cutouts
+
+    def _decode_without_cutouts(self, alert: Alert) -> Any:
+        return without_cutouts(self.decode(alert))
 
     # --- for subclasses --------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ Reports = Sequence[Sequence[TargetReport] | Outcome]
 Report = TypeVar("Report")
 
 
-@batch_handler(options=IngestOptions)
+@batch_handler(options=IngestOptions, cutouts=False)
 def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
     """Make and update Targets from ZTF packets, GCN notices (JSON and VOEvent) and Hermes messages."""
     parse_alert = partial(parse, options=options)
