@@ -205,10 +205,10 @@ class Bench:
         arguments = [self.servers.kafka.bootstrap_servers, topic, uuid.uuid4().hex, handler, str(alerts)]
         return self.timing([sys.executable, "-m", "tests.benchmarks.upstream", *arguments], tom)
 
-    def bare(self, what: str, topic: str, alerts: int, *more: str) -> Timing:
+    def bare(self, what: str, topic: str, alerts: int, *more: str, tom: Tom | None = None) -> Timing:
         """A client without any framework: see bare.py."""
         arguments = [what, self.servers.kafka.bootstrap_servers, topic, str(alerts), *more]
-        return self.timing([sys.executable, "-m", "tests.benchmarks.bare", *arguments])
+        return self.timing([sys.executable, "-m", "tests.benchmarks.bare", *arguments], tom)
 
     def timing(self, command: Sequence[str], tom: Tom | None = None) -> Timing:
         """Run a program to its end and read its last line.

@@ -27,20 +27,25 @@ def legacy(bench: Bench) -> list[Line]:
             with bench.database() as url:
                 return bench.upstream(few, f"{_HANDLERS}.store", bench.tom(url), slow)
 
-        def bare() -> Timing:
+        def bare(through: str) -> Timing:
             with bench.database() as url:
-                return bench.bare("commit", many, quick, url)
+                return bench.bare(through, many, quick, url, tom=bench.tom(url))
 
-        stored, theirs, looped, committed = in_turn(
-            bench.size.repeats, lambda: ours(few, "store"), upstream, lambda: ours(many, "nothing"), bare
+        stored, theirs, looped, django, psycopg = in_turn(
+            bench.size.repeats,
+            lambda: ours(few, "store"),
+            upstream,
+            lambda: ours(many, "nothing"),
+            lambda: bare("django"),
+            lambda: bare("psycopg"),
         )
     whole, loop = (median(1000 / rate for rate in rates(timings)) for timings in (stored, looped))
     notes = [f"{whole:.1f} ms an alert, of which the loop takes {loop:.2f} ms, and {whole - loop:.1f} ms the handler"]
+    cost = "cost of the loop, no-op 1.x handler"
     return [
         Line("legacy", "a 1.x handler with the ORM", rates(stored), "1.3.0", rates(theirs), 0.95, notes=notes),
-        Line(
-            "legacy", "cost of the loop, no-op 1.x", rates(looped), "bare commits", rates(committed), 1.5, at_most=True
-        ),
+        Line("legacy", cost, rates(looped), "bare, through Django", rates(django), 1.5, at_most=True),
+        Line("legacy", cost, rates(looped), "bare, psycopg", rates(psycopg), at_most=True),
     ]
 
 

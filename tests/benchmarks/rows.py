@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import zlib
+from contextlib import closing
+
 import psycopg
 
 _TABLES = {
@@ -31,6 +35,14 @@ class OtherRows(Exception):
 def fingerprint(url: str) -> dict[str, tuple[int, int]]:
     """Of each table the number of its rows, and a number that is the same only where they are."""
     with psycopg.connect(url, autocommit=True) as connection:
+        return {table: connection.execute(sql).fetchone() for table, sql in _FINGERPRINTS.items()}
+
+
+def fingerprint_of_file(file: str) -> dict[str, tuple[int, int]]:
+    """The same of a SQLite file. Other databases have other numbers."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.create_function("hashtext", 1, lambda text: zlib.crc32(text.encode()))
+        connection.create_function("concat_ws", -1, lambda glue, *parts: glue.join(map(str, parts)))
         return {table: connection.execute(sql).fetchone() for table, sql in _FINGERPRINTS.items()}
 
 

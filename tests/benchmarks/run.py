@@ -22,6 +22,7 @@ from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size
 from tests.benchmarks.ingest import ingest, million, position
 from tests.benchmarks.loop import legacy, noop
 from tests.benchmarks.results import Line, Report
+from tests.benchmarks.sqlite import sqlite
 from tests.benchmarks.surveys import history, packets
 from tests.faults.servers import Servers
 from tests.processes import ROOT
@@ -35,6 +36,7 @@ ROWS: dict[str, Row] = {
     "noop": noop,
     "packets": packets,
     "history": history,
+    "sqlite": sqlite,
 }
 
 
