@@ -10,7 +10,7 @@ GCN = ["gcn-kafka>=0.3.4,<1"]
 ANTARES = ["antares-client>=2"]
 ALERCE = ["requests>=2.31", "stamina>=25.2"]
 FINK = ["fink-client>=8.8"]
-TOM = ["tomtoolkit>=3.1,<4", "django>=5.2,<6"]
+TOM = ["tomtoolkit>=3.1,<4", "django>=5.2,<6", "astropy-healpix>=1.1"]
 POSTGRES = ["psycopg[binary]>=3.2"]
 
 setup(

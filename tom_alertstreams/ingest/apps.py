@@ -15,4 +15,6 @@ class IngestConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  (registers them; models are loaded only now)
+        from . import checks, signals  # noqa: F401  (registers the checks; models are loaded only now)
+
+        signals.follow_targets()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tom_alertstreams.exceptions import PermanentError
 
 from .reports import ClassificationReport, PhotometryPoint, TargetReport
+
+Item = TypeVar("Item")
 
 #: Length of Target.name and TargetName.name.
 MAX_NAME: Final = 100
@@ -25,7 +28,7 @@ def cleaned(report: TargetReport) -> TargetReport:
     check_name(report.object_id)
     ra, dec = _position(report)
     error = _finite(report.position_error_deg)
-    return replace(
+    return _with(
         report,
         ra=ra,
         dec=dec,
@@ -33,11 +36,25 @@ def cleaned(report: TargetReport) -> TargetReport:
         aliases=_names(report.aliases),
         event_keys=_names(report.event_keys),
         alert_id=clean_text(report.alert_id) if len(report.alert_id) <= MAX_KEY else "",
-        photometry=tuple(point for given in report.photometry if (point := _point(given)) is not None),
-        classifications=tuple(_classification(item) for item in report.classifications),
-        extras={clean_text(key)[:200]: clean_json(value) for key, value in report.extras.items()},
+        photometry=_all(report.photometry, _point),
+        classifications=_all(report.classifications, _classification),
+        extras={clean_text(key)[:200]: clean_json(value) for key, value in report.extras.items()} or report.extras,
         summary=clean_text(report.summary)[:255],
     )
+
+
+def _with(item: Item, **values: Any) -> Item:
+    """The item with these values: itself where it has them all, for nearly all are clean and a copy takes its time."""
+    has = item.__dict__
+    changed = {name: value for name, value in values.items() if value is not has[name]}
+    return replace(item, **changed) if changed else item  # type: ignore[type-var]
+
+
+def _all(items: tuple[Item, ...], clean: Callable[[Item], Item | None]) -> tuple[Item, ...]:
+    """The items that can be stored; the same tuple where nothing changes."""
+    found = tuple(kept for item in items if (kept := clean(item)) is not None)
+    same = len(found) == len(items) and all(map(operator.is_, found, items))
+    return items if same else found
 
 
 def check_name(name: str) -> None:
@@ -53,6 +70,8 @@ def check_name(name: str) -> None:
 
 def clean_text(text: str) -> str:
     """Text without NUL and lone surrogates."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
@@ -79,7 +98,7 @@ def _position(report: TargetReport) -> tuple[float | None, float | None]:
 
 
 def _names(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if _is_name(name))
+    return names if all(map(_is_name, names)) else tuple(filter(_is_name, names))
 
 
 def _is_name(name: str) -> bool:
@@ -91,6 +110,8 @@ def _is_name(name: str) -> bool:
 
 
 def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -103,7 +124,7 @@ def _point(point: PhotometryPoint) -> PhotometryPoint | None:
     magnitude, limit = _finite(point.magnitude), _finite(point.limit)
     if not point.band or (magnitude is None and limit is None):
         return None
-    return replace(
+    return _with(
         point,
         band=clean_text(point.band)[:32],
         magnitude=magnitude,
@@ -113,7 +134,7 @@ def _point(point: PhotometryPoint) -> PhotometryPoint | None:
         instrument=clean_text(point.instrument)[:255],
         source=clean_text(point.source)[:100],
         exposure_s=_finite(point.exposure_s),
-        value=clean_json(point.value),
+        value=clean_json(point.value) or point.value,
     )
 
 
@@ -122,7 +143,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _classification(item: ClassificationReport) -> ClassificationReport:
-    return replace(
+    return _with(
         item,
         classifier=clean_text(item.classifier)[:100],
         class_name=clean_text(item.class_name)[:100],

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tom_alertstreams.alerts import Alert, Outcome
-from tom_alertstreams.exceptions import AlertStreamError, PermanentError, RejectAlert
+from tom_alertstreams.exceptions import AlertStreamError, PermanentError, RejectAlert, TransientError
 from tom_alertstreams.handlers import batch_handler
 
 from .options import IngestOptions
 from .parsers import parse, plain_content
-from .plan import Entry, judged, make_plan
+from .plan import Entry, Plan, judged, make_plan
 from .reasons import reason_of
 from .reports import TargetReport
-from .writer import carry_out
+from .writer import carry_out, still_holds
 
 #: What a batch says: the reports of each alert, or what became of the alert before there were any.
 Reports = Sequence[Sequence[TargetReport] | Outcome]
 
 Report = TypeVar("Report")
+
+#: Plans for one batch. The second is made with the locks in hand, so that others can hardly spoil a third.
+_PLANS: Final = 3
 
 
 @batch_handler(options=IngestOptions, cutouts=False)
@@ -72,11 +75,20 @@ def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOpt
         except RecursionError as error:  # what a report carries along may be nested deeper than Python goes
             decided[index] = _unreadable(error)
     if entries:
-        carry_out(make_plan(entries, options), options)
+        carry_out(_plan(entries, options), options)
     per_alert: dict[int, list[Outcome]] = {}
     for entry in entries:
         per_alert.setdefault(entry.index, []).append(_explained(entry, options))
     return [decided.get(n) or _joined(per_alert.get(n, [])) for n in range(len(alerts))]
+
+
+def _plan(entries: list[Entry], options: IngestOptions) -> Plan:
+    """A plan that holds: made anew where others have come in between."""
+    for _ in range(_PLANS):
+        plan = make_plan(entries, options)
+        if still_holds(plan, options):
+            return plan
+    raise TransientError("the Targets of these alerts are changed by others all the time", hint="They are tried again.")
 
 
 def _explained(entry: Entry, options: IngestOptions) -> Outcome:

@@ -6,24 +6,18 @@ create are found in the same way, so that the result is that of taking the alert
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
 
-from django.db.models import Q
-from tom_targets.models import BaseTarget, TargetName
+from django.conf import settings
+from tom_targets.models import BaseTarget, Target, TargetName
 
+from . import positions
+from .bulk import any_of
 from .models import MatchMethod, TargetAlert
 from .options import IngestOptions
-from .reports import TargetReport
-from .sky import ARCSEC_PER_DEG, DeclinationIndex, band_half_width_deg
-
-#: Values in one IN: below the smallest limit that SQLite was ever built with.
-CHUNK: Final = 900
-#: Ranges in one query: bands of declination are joined until there are no more than these.
-MAX_BANDS: Final = 8
-
-Value = TypeVar("Value")
+from .reports import OrbitalElements, TargetReport
+from .sky import ARCSEC_PER_DEG, DeclinationIndex
 
 
 @dataclass(eq=False)
@@ -37,6 +31,8 @@ class KnownTarget:
     dec: float | None = None
     #: NON_SIDEREAL Targets have no fixed position.
     sidereal: bool = True
+    #: The orbit that a new NON_SIDEREAL Target gets.
+    elements: OrbitalElements | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class TargetIndex:
 
     def may_match_by_position(self, report: TargetReport) -> bool:
         """Only where the position is known as well as the radius asks; a survey's error counts as 0 if not given."""
-        if self.radius_arcsec <= 0 or not report.has_position or report.retraction:
+        if self.radius_arcsec <= 0 or not report.has_position or report.retraction or report.moving:
             return False
         if report.position_error_deg is None:
             return report.kind == "survey"
@@ -118,8 +114,9 @@ def load_index(reports: Sequence[TargetReport], options: IngestOptions) -> Targe
     index = TargetIndex(options.match_radius_arcsec)
     _load_events(index, {key.casefold() for report in reports for key in report.event_keys})
     _load_names(index, {name for report in reports for name in report.names})
-    searching = [r for r in reports if index.may_match_by_position(r) and _unknown_by_name(index, r)]
-    _load_positions(index, [report.dec for report in searching if report.dec is not None])
+    if "Target" in getattr(settings, "MATCH_MANAGERS", {}):
+        _ask_match_manager(index, [report for report in reports if _unknown_by_name(index, report)])
+    _load_positions(index, [r for r in reports if index.may_match_by_position(r) and _unknown_by_name(index, r)])
     return index
 
 
@@ -128,49 +125,37 @@ def _unknown_by_name(index: TargetIndex, report: TargetReport) -> bool:
 
 
 def _load_events(index: TargetIndex, keys: set[str]) -> None:
-    for chunk in chunks(sorted(keys)):
-        rows = TargetAlert.objects.filter(event_key__in=chunk, target__isnull=False).order_by("pk")
-        for key, *target in rows.values_list("event_key", *_columns("target__")):
-            index.events.setdefault(key, _known(index, *target))
+    if not keys:
+        return
+    rows = TargetAlert.objects.filter(any_of("event_key", sorted(keys)), target__isnull=False).order_by("pk")
+    for key, *target in rows.values_list("event_key", *_columns("target__")):
+        index.events.setdefault(key, _known(index, *target))
 
 
 def _load_names(index: TargetIndex, names: set[str]) -> None:
-    for chunk in chunks(sorted(names)):
-        for row in BaseTarget.objects.filter(name__in=chunk).values_list(*_columns()):
-            target = _known(index, *row)
-            index.names[target.name] = target
-        rows = TargetName.objects.filter(name__in=chunk)
-        for alias, *row in rows.values_list("name", *_columns("target__")):
-            index.aliases[alias] = _known(index, *row)
-
-
-def _load_positions(index: TargetIndex, declinations: Iterable[float]) -> None:
-    bands = declination_bands(declinations, index.radius_arcsec)
-    if not bands:
-        return
-    condition = Q()
-    for low, high in bands:
-        condition |= Q(dec__gte=low, dec__lte=high)
-    rows = BaseTarget.objects.filter(condition, type=BaseTarget.SIDEREAL, ra__isnull=False).order_by("pk")
-    found: list[tuple[float, float, KnownTarget]] = []
-    for row in rows.values_list(*_columns()).iterator():
+    wanted = sorted(names)
+    for row in BaseTarget.objects.filter(any_of("name", wanted)).values_list(*_columns()):
         target = _known(index, *row)
-        if target.ra is not None and target.dec is not None:
-            found.append((target.ra, target.dec, target))
-    index.positions.extend(found)
+        index.names[target.name] = target
+    rows = TargetName.objects.filter(any_of("name", wanted))
+    for alias, *row in rows.values_list("name", *_columns("target__")):
+        index.aliases[alias] = _known(index, *row)
 
 
-def declination_bands(declinations: Iterable[float], radius_arcsec: float) -> list[tuple[float, float]]:
-    """At most MAX_BANDS ranges of declination (degrees) that hold every neighbour; the narrowest gaps are closed."""
-    half_width = band_half_width_deg(radius_arcsec)
-    ordered = sorted(set(declinations))
-    gaps = sorted(range(1, len(ordered)), key=lambda n: ordered[n] - ordered[n - 1], reverse=True)[: MAX_BANDS - 1]
-    bands, start = [], 0
-    for end in (*sorted(gaps), len(ordered)):
-        if end > start:
-            bands.append((ordered[start] - half_width, ordered[end - 1] + half_width))
-        start = end
-    return bands
+def _ask_match_manager(index: TargetIndex, reports: Sequence[TargetReport]) -> None:
+    """MATCH_MANAGERS of this TOM says which names are the same. It is asked name by name, and only where it is set."""
+    for name in sorted({name for report in reports for name in report.names}):
+        for target in Target.matches.match_name(name)[:1]:
+            index.aliases[name] = _known(index, target.pk, target.name, target.ra, target.dec, target.type)
+
+
+def _load_positions(index: TargetIndex, reports: Sequence[TargetReport]) -> None:
+    if not reports:
+        return
+    positions.compare_if_due()
+    ra, dec = [report.ra or 0.0 for report in reports], [report.dec or 0.0 for report in reports]
+    found = positions.near(ra, dec, index.radius_arcsec)
+    index.positions.extend([(row[2], row[3], _known(index, *row)) for row in found])
 
 
 def _columns(prefix: str = "") -> list[str]:
@@ -179,11 +164,7 @@ def _columns(prefix: str = "") -> list[str]:
 
 def _known(index: TargetIndex, pk: int, name: str, ra: float | None, dec: float | None, kind: str) -> KnownTarget:
     """One object per Target, by whatever road it was found."""
-    if pk not in index.by_pk:
-        index.by_pk[pk] = KnownTarget(pk, name, ra, dec, kind == BaseTarget.SIDEREAL)
-    return index.by_pk[pk]
-
-
-def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
-    """The values in slices that a database takes at once."""
-    return (values[start : start + size] for start in range(0, len(values), size))
+    known = index.by_pk.get(pk)
+    if known is None:
+        known = index.by_pk[pk] = KnownTarget(pk, name, ra, dec, kind == BaseTarget.SIDEREAL)
+    return known

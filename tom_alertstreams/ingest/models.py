@@ -1,4 +1,4 @@
-"""Where Targets came from: which alert made or changed which Target, and what classifiers said of it."""
+"""Where Targets came from and where they are: which alert made or changed which, what classifiers said, sky positions."""
 
 from __future__ import annotations
 
@@ -105,3 +105,17 @@ class Classification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.object_id}: {self.classifier} {self.class_name}"
+
+
+class TargetPosition(models.Model):
+    """Where on the sky a sidereal Target is: what alerts are matched by. Follows the Target; see ``positions``."""
+
+    target = models.OneToOneField(
+        "tom_targets.BaseTarget", on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    ra = models.FloatField(help_text="Right ascension (ICRS, degrees).")
+    dec = models.FloatField(help_text="Declination (ICRS, degrees).")
+    cell = models.BigIntegerField(db_index=True, help_text="HEALPix cell of order 29, nested.")
+
+    def __str__(self) -> str:
+        return f"{self.target_id}: {self.ra}, {self.dec}"

@@ -10,7 +10,8 @@ from typing import Final
 
 from django.db.models import Q
 
-from .matching import KnownTarget, Match, chunks
+from .bulk import any_of
+from .matching import KnownTarget, Match
 from .models import MatchMethod, TargetAlert
 from .reports import TargetReport
 
@@ -37,17 +38,15 @@ class EventHistory:
         by_pk = {target.pk: target for target in targets if target.pk is not None}
         made_or_placed = Q(match_method=MatchMethod.CREATED) | ~Q(event_key="")
         columns = ("target_id", "match_method", "event_key", "ra", "dec", "time")
-        for chunk in chunks(sorted(by_pk)):
-            rows = TargetAlert.objects.filter(made_or_placed, target_id__in=chunk).values_list(*columns)
-            for pk, method, key, ra, dec, time in rows:
-                target = by_pk[pk]
-                if method == MatchMethod.CREATED:
-                    self.created.add(target)
-                if key and ra is not None and dec is not None and time is not None:
-                    self.positions[target].append((key, ra, dec, time))
-        for names in chunks(sorted(keys)):
-            rows = TargetAlert.objects.filter(event_key__in=names, retraction=True, target__isnull=True)
-            self.withdrawn.update(rows.values_list("event_key", flat=True))
+        rows = TargetAlert.objects.filter(made_or_placed, any_of("target_id", sorted(by_pk))).values_list(*columns)
+        for pk, method, key, ra, dec, time in rows:
+            target = by_pk[pk]
+            if method == MatchMethod.CREATED:
+                self.created.add(target)
+            if key and ra is not None and dec is not None and time is not None:
+                self.positions[target].append((key, ra, dec, time))
+        rows = TargetAlert.objects.filter(any_of("event_key", sorted(keys)), retraction=True, target__isnull=True)
+        self.withdrawn.update(rows.values_list("event_key", flat=True))
 
     def note(self, report: TargetReport, match: Match) -> None:
         """A notice of this batch was taken in."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from .reports import Kind
 
 Create = Literal["always", "rules", "never"]
 Permission = Literal["OPEN", "PUBLIC", "PRIVATE"]
+Hooks = Literal["inside", "after", "off"]
 
 #: Classes that make no Target unless CLASSES names them.
 UNWANTED_CLASSES: Final = frozenset({"asteroid", "bogus"})
@@ -112,6 +114,9 @@ class IngestOptions:
     permissions: Permission | None = None
     #: Groups whose members may view, change and delete the new Targets.
     groups: Sequence[str] = ()
+    #: When the TOM's hook target_post_save runs for a new Target: "inside" the transaction of its batch, so that one
+    #: that fails fails the alert; "after" its commit; "off".
+    hooks: Hooks = "after"
     #: The alerts of this topic hold what :class:`~tom_alertstreams.ingest.fields.Fields` names, in fields of these
     #: names; no other format is tried. In settings an object, here a Fields or None.
     fields: Any = None
@@ -125,6 +130,7 @@ class IngestOptions:
             "PERMISSIONS is OPEN, PUBLIC or PRIVATE.",
         )
         _check(isinstance(self.follow_known, bool), "FOLLOW_KNOWN is True or False.")
+        _check(self.hooks in get_args(Hooks), "HOOKS is inside, after or off.")
         for option in ("filters", "classes", "groups"):
             value = getattr(self, option)
             _check(isinstance(value, list | tuple | set | frozenset), f"{option.upper()} is a list.")
@@ -159,14 +165,14 @@ class IngestOptions:
             raise ValueError("NAME may hold {object_id}, {stream} and {topic}, and no other braces.") from error
         _check("ZTF18abcdefg" in named, "NAME must hold {object_id}, or every Target would have one name.")
 
-    @property
+    @cached_property
     def all_filters(self) -> tuple[Filter, ...]:
         """FILTERS and the one that MIN_RB stands for."""
         if self.min_rb is None:
             return tuple(self.filters)
         return (*self.filters, Filter("candidate.rb", ">=", self.min_rb))
 
-    @property
+    @cached_property
     def has_rules(self) -> bool:
         """Something selects."""
         return bool(self.all_filters or self.classes or self.min_probability is not None)
@@ -193,6 +199,8 @@ class IngestOptions:
 
     def target_name(self, object_id: str, *, stream: str, topic: str) -> str:
         """The name of a new Target."""
+        if self.name == "{object_id}":
+            return object_id
         return self.name.format(object_id=object_id, stream=stream, topic=topic)
 
 

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from tom_alertstreams.alerts import Alert, Outcome
 
+from .bulk import any_of
 from .cleaning import check_name, cleaned
-from .matching import KnownTarget, Match, TargetIndex, chunks, load_index
+from .matching import KnownTarget, Match, TargetIndex, load_index
 from .models import MatchMethod, TargetAlert
 from .notices import EventHistory
 from .options import IngestOptions
@@ -44,6 +45,10 @@ class Entry:
     #: It has been ingested before.
     repeated: bool = False
 
+    def reset(self) -> None:
+        """Forget what was decided, for another plan."""
+        self.match, self.moves, self.rejected, self.repeated = None, False, None, False
+
     @property
     def outcome(self) -> Outcome:
         """What becomes of the alert as far as this report is concerned."""
@@ -60,6 +65,8 @@ class Plan:
     index: TargetIndex
     #: Targets to create, by name.
     new: dict[str, KnownTarget] = field(default_factory=dict)
+    #: Positions (RA, Dec in degrees) of those among them that are matched by position.
+    placed: list[tuple[float, float]] = field(default_factory=list)
     #: Target → position it had in the database before the batch moved it.
     moved_from: dict[KnownTarget, tuple[float | None, float | None]] = field(default_factory=dict)
 
@@ -80,6 +87,8 @@ class Plan:
 
 def make_plan(entries: list[Entry], options: IngestOptions) -> Plan:
     """Decide for each entry, reading from the database in bulk."""
+    for entry in entries:
+        entry.reset()
     _mark_repeated(entries)
     pending = [entry for entry in entries if not entry.repeated]
     reports = [entry.report for entry in pending]
@@ -129,7 +138,13 @@ def _decide(entry: Entry, plan: Plan, history: EventHistory, quota: _Quota, opti
 def _new_target(entry: Entry, plan: Plan) -> Match:
     report = entry.report
     name = entry.target_name
-    target = plan.new[name] = KnownTarget(None, name, report.ra, report.dec)
+    if report.moving:
+        target = KnownTarget(None, name, sidereal=False, elements=report.elements)
+    else:
+        target = KnownTarget(None, name, report.ra, report.dec)
+    plan.new[name] = target
+    if target.ra is not None and target.dec is not None and plan.index.may_match_by_position(report):
+        plan.placed.append((target.ra, target.dec))
     plan.index.add_new(target, report)
     return Match(target, MatchMethod.CREATED)
 
@@ -141,8 +156,8 @@ def judged(index: int, alert: Alert, report: TargetReport, options: IngestOption
     """
     report = cleaned(report)
     name = options.target_name(report.object_id, stream=alert.stream, topic=alert.topic)
-    check_name(name)
     if name != report.object_id:
+        check_name(name)
         report = replace(report, aliases=(*report.aliases, name))
     refused = None if report.retraction else verdict(report, content, options)
     return Entry(index, alert, report, report.alert_id or alert.digest, name, refused)
@@ -150,9 +165,8 @@ def judged(index: int, alert: Alert, report: TargetReport, options: IngestOption
 
 def _mark_repeated(entries: Sequence[Entry]) -> None:
     """Alerts that were ingested before, or come twice in this batch, are done already."""
-    seen: set[tuple[str, str]] = set()
-    for ids in chunks(sorted({entry.alert_id for entry in entries})):
-        seen.update(TargetAlert.objects.filter(alert_id__in=ids).values_list("alert_id", "object_id"))
+    known = TargetAlert.objects.filter(any_of("alert_id", sorted({entry.alert_id for entry in entries})))
+    seen: set[tuple[str, str]] = set(known.values_list("alert_id", "object_id"))
     # The rows that remember a retraction are named after the ids of its event.
     remembered = {alert_id for alert_id, _ in seen}
     for entry in entries:

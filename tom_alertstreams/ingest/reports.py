@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 #: Why an alert made or changed no Target. Handlers of one's own may add words.
@@ -127,7 +128,7 @@ class TargetReport:
     #: One line for people.
     summary: str = ""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Every name the object goes by, each once, the object id first."""
         return tuple(dict.fromkeys((self.object_id, *self.aliases, *self.event_keys)))

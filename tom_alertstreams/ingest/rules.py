@@ -29,6 +29,8 @@ def verdict(report: TargetReport, content: object, options: IngestOptions) -> Re
 
 def position_verdict(report: TargetReport, options: IngestOptions) -> RejectCode | None:
     """Why a telescope could not be pointed with this report, or None."""
+    if report.moving:
+        return SELECTED if report.elements is not None else "unsupported"
     if not report.has_position:
         return "no_position"
     if report.position_error_deg is not None and report.position_error_deg > options.max_error_deg:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -16,11 +17,16 @@ from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, Targ
 
 from tom_alertstreams.logs import get_logger
 
-from .matching import KnownTarget, chunks
+from . import positions
+from .bulk import any_of, insert, on_postgresql
+from .matching import KnownTarget
 from .options import IngestOptions
+from .reports import OrbitalElements
 from .times import from_iso
 
 logger = get_logger(__name__)
+
+_ELEMENTS: Final = tuple(field.name for field in fields(OrbitalElements))
 
 
 def create_targets(new: Iterable[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
@@ -39,29 +45,53 @@ def create_targets(new: Iterable[KnownTarget], options: IngestOptions) -> set[Kn
     return created
 
 
-def _instance(known: KnownTarget, options: IngestOptions) -> Any:
-    fields = {"name": known.name, "type": BaseTarget.SIDEREAL, "ra": known.ra, "dec": known.dec}
+def _fields(known: KnownTarget, options: IngestOptions) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": known.name, "ra": known.ra, "dec": known.dec}
+    found["type"] = BaseTarget.SIDEREAL if known.sidereal else BaseTarget.NON_SIDEREAL
     if options.permissions is not None:
-        fields["permissions"] = options.permissions
-    return Target(**fields)
+        found["permissions"] = options.permissions
+    if known.elements is not None:
+        found |= asdict(known.elements)
+    return found
 
 
 def _create_in_bulk(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
-    rows = [_instance(known, options) for known in wanted]
+    created = _insert(wanted, options) if on_postgresql() else _insert_by_orm(wanted, options)
+    positions.write((known.pk, known.ra, known.dec) for known in created if known.pk is not None)
+    pks = sorted(known.pk for known in created if known.pk is not None)
+    defaults = {field["name"]: field["default"] for field in settings.EXTRA_FIELDS if field.get("default") is not None}
+    write_extras(dict.fromkeys(pks, defaults), replace=False)
+    if options.hooks == "inside":
+        _run_hooks(pks)
+    elif options.hooks == "after":
+        transaction.on_commit(lambda: _run_hooks(pks), robust=True)
+    return created
+
+
+def _insert(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
+    rows = [_fields(known, options) for known in wanted]
+    if any(known.elements is not None for known in wanted):
+        rows = [{**dict.fromkeys(_ELEMENTS), "scheme": "", **row} for row in rows]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    inserted: dict[str, int] = dict(insert(Target, columns, returning=("name", "id")))
+    # Another process was first, and has committed meanwhile: a new statement sees it.
+    lost = [known.name for known in wanted if known.name not in inserted]
+    others = dict(BaseTarget.objects.filter(any_of("name", lost)).values_list("name", "pk")) if lost else {}
+    for known in wanted:
+        known.pk = inserted.get(known.name) or others[known.name]
+    return {known for known in wanted if known.name in inserted}
+
+
+def _insert_by_orm(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
+    rows = [Target(**_fields(known, options)) for known in wanted]
     Target.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
-    stored: dict[str, tuple[int, datetime]] = {}
-    for names in chunks([known.name for known in wanted]):
-        found = BaseTarget.objects.filter(name__in=names).values_list("name", "pk", "created")
-        stored.update({name: (pk, time) for name, pk, time in found})
+    found = BaseTarget.objects.filter(any_of("name", [known.name for known in wanted]))
+    stored = {name: (pk, time) for name, pk, time in found.values_list("name", "pk", "created")}
     created = set()
     for known, row in zip(wanted, rows, strict=True):
         known.pk, time = stored[known.name]
         if time == row.created:  # else another process was first
             created.add(known)
-    pks = sorted(known.pk for known in created if known.pk is not None)
-    defaults = {field["name"]: field["default"] for field in settings.EXTRA_FIELDS if field.get("default") is not None}
-    write_extras(dict.fromkeys(pks, defaults), replace=False)
-    transaction.on_commit(lambda: _run_hooks(pks), robust=True)
     return created
 
 
@@ -69,7 +99,7 @@ def _create_one_by_one(wanted: Sequence[KnownTarget], options: IngestOptions) ->
     """A child model of BaseTarget has two tables, which bulk_create does not do; its save() also runs the hook."""
     created = set()
     for known in wanted:
-        row = _instance(known, options)
+        row = Target(**_fields(known, options))
         try:
             with transaction.atomic():
                 row.save()
@@ -106,8 +136,8 @@ def _give_groups_access(pks: Sequence[int], groups: Sequence[str]) -> None:
 
 def write_aliases(pairs: Iterable[tuple[str, int]]) -> None:
     """Names that lead to Targets (pk). One that is taken already stays where it is."""
-    rows = [TargetName(name=name, target_id=pk) for name, pk in sorted(pairs)]
-    TargetName.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    rows = sorted(pairs)
+    insert(TargetName, {"name": [name for name, _ in rows], "target_id": [pk for _, pk in rows]})
 
 
 def write_extras(per_target: dict[int, dict[str, Any]], *, replace: bool) -> None:

@@ -5,16 +5,20 @@ Everything here runs inside the transaction of the batch, with a fixed number of
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from django.utils import timezone
 from tom_targets.models import BaseTarget
 
 from tom_alertstreams.logs import get_logger
 
+from . import positions
+from .bulk import any_of, insert, on_postgresql
 from .matching import KnownTarget, Match
-from .models import Classification, MatchMethod, TargetAlert
+from .models import Classification, MatchMethod, TargetAlert, TargetPosition
 from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered
 from .options import IngestOptions
 from .photometry import write_photometry
@@ -24,6 +28,23 @@ from .targets import add_to_list, create_targets, write_aliases, write_extras
 logger = get_logger(__name__)
 
 Pair = tuple[Entry, Match]
+
+
+def still_holds(plan: Plan, options: IngestOptions) -> bool:
+    """Whether what the plan was made from is still so; from now until the transaction ends nobody else changes it.
+
+    Where another process has created a Target beside one of ours, or somebody has deleted one, it is to be made anew.
+    """
+    if not on_postgresql():
+        return True  # whoever writes is alone
+    if plan.placed:
+        positions.wait_for_creators()
+        ra, dec = zip(*plan.placed, strict=True)
+        if any(pk not in plan.index.by_pk for pk, *_ in positions.near(ra, dec, options.match_radius_arcsec)):
+            return False
+    known = {match.target.pk for _, match in plan.matched if match.target.pk is not None}
+    locked = BaseTarget.objects.filter(any_of("pk", sorted(known))).order_by("pk").select_for_update(no_key=True)
+    return len(locked.values_list("pk")) == len(known)
 
 
 def carry_out(plan: Plan, options: IngestOptions) -> None:
@@ -42,7 +63,7 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
     _write_classifications(matched)
     rows = [_target_alert(*pair, count, created) for pair, count in zip(matched, points, strict=True)]
     rows += [row for entry in plan.withdrawn for row in _memory(entry)]
-    TargetAlert.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    insert(TargetAlert, {name: [row[n] for row in rows] for n, name in enumerate(_COLUMNS)})
     _log(rows)
 
 
@@ -56,7 +77,9 @@ def _move_targets(plan: Plan) -> None:
     """To the newest notice's position, unless somebody has edited the Target since it was read."""
     for target, (ra, dec) in plan.moved_from.items():
         rows = BaseTarget.objects.filter(pk=target.pk, ra=ra, dec=dec)
-        rows.update(ra=target.ra, dec=target.dec, modified=timezone.now())
+        if rows.update(ra=target.ra, dec=target.dec, modified=timezone.now()):
+            TargetPosition.objects.filter(target_id=target.pk).delete()
+            positions.write([(_pk(target), target.ra, target.dec)])
 
 
 def _new_names(plan: Plan, matched: Iterable[Pair]) -> set[tuple[str, int]]:
@@ -89,69 +112,66 @@ def _write_extras(matched: Iterable[Pair]) -> None:
 
 def _write_classifications(matched: Iterable[Pair]) -> None:
     rows = [
-        Classification(
-            object_id=entry.report.object_id,
-            target_id=_pk(match.target),
-            alert_id=entry.alert_id,
-            classifier=item.classifier,
-            version=item.version,
-            class_name=item.class_name,
-            probability=item.probability,
-            ranking=item.ranking,
-            time=item.time or entry.report.time,
-            features=dict(item.features),
+        (
+            entry.report.object_id, _pk(match.target), entry.alert_id, item.classifier, item.version, item.class_name,
+            item.probability, item.ranking, item.time or entry.report.time, dict(item.features),
         )
         for entry, match in matched
         for item in entry.report.classifications
-    ]
-    Classification.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+    ]  # fmt: skip
+    names = (
+        "object_id", "target_id", "alert_id", "classifier", "version", "class_name", "probability", "ranking", "time",
+        "features",
+    )  # fmt: skip
+    insert(Classification, {name: [row[n] for row in rows] for n, name in enumerate(names)})
 
 
-def _target_alert(entry: Entry, match: Match, points: int, created: set[KnownTarget]) -> TargetAlert:
+#: Columns of TargetAlert that are written.
+_COLUMNS: Final = (
+    "stream", "topic", "partition", "offset", "alert_id", "object_id", "event_key", "ra", "dec", "time", "retraction",
+    "summary", "target_id", "match_method", "separation_arcsec", "second_candidate_id", "points",
+)  # fmt: skip
+Row = tuple[Any, ...]
+
+
+def _target_alert(entry: Entry, match: Match, points: int, created: set[KnownTarget]) -> Row:
     method = match.method
     if method is MatchMethod.CREATED and match.target not in created:
         method = MatchMethod.NAME  # another process created it in the same moment
-    row = _row(entry, entry.report.object_id, event_key(entry.report))
-    row.target_id = _pk(match.target)
-    row.match_method = method
-    row.separation_arcsec = match.separation_arcsec
-    row.second_candidate_id = match.second.pk if match.second else None
-    row.points = points
-    return row
+    second = match.second.pk if match.second else None
+    return (
+        *_of_alert(entry, entry.report.object_id, event_key(entry.report)),
+        _pk(match.target), method.value, match.separation_arcsec, second, points,
+    )  # fmt: skip
 
 
-def _memory(entry: Entry) -> list[TargetAlert]:
-    return [_row(entry, object_id, key) for object_id, key in remembered(entry.report)]
+def _memory(entry: Entry) -> list[Row]:
+    return [
+        (*_of_alert(entry, object_id, key), None, MatchMethod.NONE.value, None, None, 0)
+        for object_id, key in remembered(entry.report)
+    ]
 
 
-def _row(entry: Entry, object_id: str, key: str) -> TargetAlert:
+def _of_alert(entry: Entry, object_id: str, key: str) -> Row:
     alert, report = entry.alert, entry.report
-    return TargetAlert(
-        stream=alert.stream[:100],
-        topic=alert.topic[:249],
-        partition=alert.partition,
-        offset=alert.offset,
-        alert_id=entry.alert_id,
-        object_id=object_id,
-        event_key=key,
-        ra=report.ra,
-        dec=report.dec,
-        time=report.time,
-        retraction=report.retraction,
-        summary=report.summary,
-    )
+    return (
+        alert.stream[:100], alert.topic[:249], alert.partition, alert.offset, entry.alert_id, object_id, key, report.ra,
+        report.dec, report.time, report.retraction, report.summary,
+    )  # fmt: skip
 
 
-def _log(rows: Iterable[TargetAlert]) -> None:
+def _log(rows: Sequence[Row]) -> None:
     """One line per topic."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
     created: Counter[tuple[str, str]] = Counter()
     updated: Counter[tuple[str, str]] = Counter()
     points: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        key = (row.stream, row.topic)
-        points[key] += row.points
-        if row.target_id is not None:
-            (created if row.match_method == MatchMethod.CREATED else updated)[key] += 1
+    for row in (dict(zip(_COLUMNS, row, strict=True)) for row in rows):
+        key = (row["stream"], row["topic"])
+        points[key] += row["points"]
+        if row["target_id"] is not None:
+            (created if row["match_method"] == MatchMethod.CREATED else updated)[key] += 1
     for key in points:
         logger.debug(
             "%s, %s: %d Targets created, %d updated, %d photometry points.",

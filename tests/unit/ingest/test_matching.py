@@ -13,7 +13,6 @@ from tom_targets.models import BaseTarget, TargetName
 from tests.unit.ingest.samples import json_alert, notice, ztf_packet
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.ingest.handlers import ingest_targets
-from tom_alertstreams.ingest.matching import MAX_BANDS, declination_bands
 from tom_alertstreams.ingest.models import TargetAlert
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.sky import DeclinationIndex, separation_arcsec
@@ -53,16 +52,6 @@ class TestSky:
             assert {item for _, item in index.within(ra, dec, 1.5)} == {
                 i for i, s in enumerate(separations) if s <= 1.5
             }
-
-    def test_bands_hold_every_declination_and_are_few(self) -> None:
-        rng = random.Random(1)
-        declinations = [rng.uniform(-90, 90) for _ in range(500)]
-        bands = declination_bands(declinations, 1.5)
-        assert len(bands) == MAX_BANDS
-        assert all(any(low <= dec - 1.5 * ARCSEC and dec + 1.5 * ARCSEC <= high for low, high in bands)
-                   for dec in declinations)  # fmt: skip
-        assert declination_bands([], 1.5) == []
-        assert len(declination_bands([5.0], 1.5)) == 1
 
 
 @pytest.mark.both_databases

@@ -1,0 +1,153 @@
+"""TargetPosition follows the Targets, and is asked what lies near.
+
+Targets that this app writes bring their position with them. Those made, moved and deleted elsewhere are followed by
+signal; bulk writes send none, so all are compared when a process first matches by position, and hourly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from tom_targets.models import BaseTarget
+
+from tom_alertstreams.logs import get_logger
+
+from .bulk import insert, on_postgresql, run
+from .cells import Ranges, cells_of, ranges_around
+from .models import TargetPosition
+
+logger = get_logger(__name__)
+
+#: A Target near some position: pk, name, RA, Dec (degrees), type.
+Neighbour = tuple[int, str, float, float, str]
+
+_COMPARE_EVERY_S: Final = 3600.0
+#: Targets in one statement, and in one transaction of ``reindextargets``.
+CHUNK: Final = 10_000
+#: More than this many without a position are worth a line in the log.
+_MANY: Final = 10_000
+#: Ranges in one query of the ORM: each is a branch of an OR.
+_RANGES: Final = 400
+#: Of PostgreSQL's advisory locks: whoever creates Targets that are matched by position holds it until its commit.
+_CREATING: Final = 0x544F4D_414C5254
+
+_compared_at: float | None = None
+
+
+def write(targets: Iterable[tuple[int, float | None, float | None]]) -> None:
+    """Positions of Targets that have none yet: pk, RA and Dec (degrees). Those without coordinates get none."""
+    rows = [(pk, ra, dec) for pk, ra, dec in targets if ra is not None and dec is not None]
+    if rows:
+        pks, ras, decs = (list(column) for column in zip(*rows, strict=True))
+        insert(TargetPosition, {"target_id": pks, "ra": ras, "dec": decs, "cell": cells_of(ras, decs)})
+
+
+def rewrite(target: Any) -> None:
+    """The position of a Target that was saved: as it is now, or none."""
+    TargetPosition.objects.filter(target_id=target.pk).exclude(ra=target.ra, dec=target.dec).delete()
+    if target.type != BaseTarget.SIDEREAL:
+        TargetPosition.objects.filter(target_id=target.pk).delete()
+    elif _on_the_sky(target.ra, target.dec):
+        write([(target.pk, target.ra, target.dec)])
+
+
+def near(ra: Sequence[float], dec: Sequence[float], radius_arcsec: float) -> list[Neighbour]:
+    """Every Target within the radius of any of these positions (degrees), and some that are a little farther."""
+    if not len(ra):
+        return []
+    ranges = ranges_around(ra, dec, radius_arcsec)
+    return _near_in_columns(ranges) if on_postgresql() else _near_by_orm(ranges)
+
+
+def _near_in_columns(ranges: Ranges) -> list[Neighbour]:
+    quote = connection.ops.quote_name
+    # OFFSET 0 keeps the planner from turning the look-ups into one scan of the whole table.
+    sql = (
+        "SELECT t.id, t.name, t.ra, t.dec, t.type FROM unnest(%s::bigint[], %s::bigint[]) AS r(low, high) "  # noqa: S608
+        f"CROSS JOIN LATERAL (SELECT target_id FROM {quote(TargetPosition._meta.db_table)} "
+        "WHERE cell BETWEEN r.low AND r.high OFFSET 0) AS p "
+        f"JOIN {quote(BaseTarget._meta.db_table)} AS t ON t.id = p.target_id ORDER BY t.id"
+    )
+    return run(sql, [ranges.low, ranges.high])
+
+
+def _near_by_orm(ranges: Ranges) -> list[Neighbour]:
+    columns = ("target_id", "target__name", "target__ra", "target__dec", "target__type")
+    found: dict[int, Neighbour] = {}
+    pairs = list(zip(ranges.low, ranges.high, strict=True))
+    for start in range(0, len(pairs), _RANGES):
+        inside = Q()
+        for low, high in pairs[start : start + _RANGES]:
+            inside |= Q(cell__gte=low, cell__lte=high)
+        for row in TargetPosition.objects.filter(inside).values_list(*columns):
+            found[row[0]] = row
+    return [found[pk] for pk in sorted(found)]
+
+
+def wait_for_creators() -> None:
+    """Until the transaction ends nobody else creates Targets: what they have created before is seen from now on.
+
+    Two processes with two names of one object would else each make a Target of it. SQLite has one writer anyway.
+    """
+    if on_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CREATING])
+
+
+# --- following what others do -----------------------------------------------------------------------------------------
+
+
+def compare_if_due() -> None:
+    """Compare all positions with the Targets, when this process first asks and then hourly."""
+    global _compared_at
+    if _compared_at is not None and time.monotonic() - _compared_at < _COMPARE_EVERY_S:
+        return
+    count = without_position().count()
+    if count > _MANY:
+        logger.warning(
+            "%d Targets have no entry in the index of positions yet; it is made now. "
+            "After an upgrade ./manage.py reindextargets does it beforehand.", count,
+        )  # fmt: skip
+    began = time.monotonic()
+    compare()
+    # Only once it is committed: else what was found out would be lost, and not looked for again.
+    transaction.on_commit(lambda: _note_compared(began))
+
+
+def _note_compared(moment: float) -> None:
+    global _compared_at
+    _compared_at = moment
+
+
+def compare(progress: Callable[[int], object] = lambda done: None) -> int:
+    """Remove positions that are no longer those of their Target, and add what is missing.
+
+    :param progress: hears after each chunk how many were added so far.
+    :returns: how many were added.
+    """
+    as_stored = Q(target__type=BaseTarget.SIDEREAL, target__ra=F("ra"), target__dec=F("dec"))
+    TargetPosition.objects.exclude(as_stored).delete()
+    done, last = 0, 0
+    while rows := list(without_position().filter(pk__gt=last).order_by("pk").values_list("pk", "ra", "dec")[:CHUNK]):
+        with transaction.atomic():
+            write(rows)
+        done, last = done + len(rows), rows[-1][0]
+        progress(done)
+    return done
+
+
+def without_position() -> QuerySet[Any]:
+    """Sidereal Targets with coordinates that the index does not have."""
+    indexed = TargetPosition.objects.filter(target=OuterRef("pk"))
+    targets: QuerySet[Any] = BaseTarget.objects.filter(
+        ~Exists(indexed), type=BaseTarget.SIDEREAL, ra__range=(-360, 720), dec__range=(-90, 90)
+    )
+    return targets
+
+
+def _on_the_sky(ra: float | None, dec: float | None) -> bool:
+    return ra is not None and dec is not None and -360 <= ra <= 720 and -90 <= dec <= 90
