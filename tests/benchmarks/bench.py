@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,9 @@ FIELDS = {
     "object_id": "objectId", "alert_id": "candid", "ra": "ra", "dec": "dec", "mjd": "mjd", "mag": "mag",
     "mag_error": "mag_error", "band": "band",
 }  # fmt: skip
+_SAMPLES = ROOT / "docs" / "how-to" / "fast-handlers.md"
+#: A handler of 1.x, and the same rewritten, as the document shows them.
+SLOW, FAST = "mytom.slow.store", "mytom.fast.store_all"
 _LONGEST_S = 3600.0
 
 
@@ -180,17 +184,8 @@ class Bench:
 
         :param gcn: through the stream whose 1.x handlers get a Kafka message, as upstream's.
         """
-        kafka = self.servers.kafka.bootstrap_servers
-        given: dict[str, Any] = {"GROUP_ID": uuid.uuid4().hex, "TOPIC_HANDLERS": {topic: handler}, **(options or {})}
-        if gcn:
-            name = "tom_alertstreams.alertstreams.gcn.GCNClassicAlertStream"
-            given |= {"GCN_CLASSIC_CLIENT_ID": "", "GCN_CLASSIC_CLIENT_SECRET": "", "START_POSITION": "earliest"}
-            given["CONFIG"] = {"bootstrap.servers": kafka}
-        else:
-            name = "tom_alertstreams.alertstreams.kafka.KafkaAlertStream"
-            given["BOOTSTRAP_SERVERS"] = kafka
         settings = {"BATCH_SIZE": BATCH, "BATCH_SECONDS": 60.0, **(delivery or {})}
-        tom.streams = [{"NAME": name, "LABEL": "bench", "OPTIONS": given, "DELIVERY": settings}]
+        tom.streams = [stream(self.servers.kafka.bootstrap_servers, {topic: handler}, settings, options, gcn=gcn)]
         arguments = [str(profile)] if profile else []
         return self.timing([sys.executable, "-m", "tests.benchmarks.reader", *arguments], tom)
 
@@ -216,7 +211,8 @@ class Bench:
         :raises RuntimeError: it failed; what it printed is in the message.
         """
         before = self._server_times()
-        environment = tom.environment() if tom else {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = tom.environment() if tom else dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, self.folder)))
         done = subprocess.run(
             command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=_LONGEST_S, check=False
         )
@@ -231,14 +227,39 @@ class Bench:
         return processor_time_s(self.servers.postgres.pid), processor_time_s(self.servers.kafka.pid)
 
 
+def stream(
+    kafka: str,
+    handlers: Mapping[str, str | dict[str, Any]],
+    delivery: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+    *,
+    gcn: bool = False,
+) -> dict[str, Any]:
+    """An entry of ALERT_STREAMS, with a consumer group of its own. :param gcn: as for :meth:`Bench.read`."""
+    given: dict[str, Any] = {"GROUP_ID": uuid.uuid4().hex, "TOPIC_HANDLERS": dict(handlers), **(options or {})}
+    if gcn:
+        name = "tom_alertstreams.alertstreams.gcn.GCNClassicAlertStream"
+        given |= {"GCN_CLASSIC_CLIENT_ID": "", "GCN_CLASSIC_CLIENT_SECRET": "", "START_POSITION": "earliest"}
+        given["CONFIG"] = {"bootstrap.servers": kafka}
+    else:
+        name = "tom_alertstreams.alertstreams.kafka.KafkaAlertStream"
+        given["BOOTSTRAP_SERVERS"] = kafka
+    return {"NAME": name, "LABEL": "bench", "OPTIONS": given, "DELIVERY": dict(delivery)}
+
+
 def flat(**options: Any) -> dict[str, Any]:
     """The entry of TOPIC_HANDLERS for the ready-made ingest of the alerts of corpus.py."""
-    from tom_alertstreams.ingest.options import IngestOptions
+    return {
+        "HANDLER": "tom_alertstreams.ingest.handlers.ingest_targets",
+        "OPTIONS": {"CREATE": "always", "MAX_NEW_PER_DAY": 10**9, "FIELDS": FIELDS, **options},
+    }
 
-    given = {"CREATE": "always", "MAX_NEW_PER_DAY": 10**9, **options}
-    if "fields" in {option.name for option in fields(IngestOptions)}:
-        return {"HANDLER": "tom_alertstreams.ingest.handlers.ingest_targets", "OPTIONS": {**given, "FIELDS": FIELDS}}
-    return {"HANDLER": "tests.benchmarks.handlers.ingest_flat", "OPTIONS": given}
+
+def write_samples(folder: Path) -> None:
+    """The modules of the user's that the document shows, to be imported from this folder."""
+    (folder / "mytom").mkdir()
+    for name, source in re.findall(r"^```python\n# mytom/(\w+\.py)\n(.*?)^```", _SAMPLES.read_text(), re.M | re.S):
+        (folder / "mytom" / name).write_text(source)
 
 
 def processor_time_s(pid: int | None) -> float:

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks import corpus
-from tests.benchmarks.bench import Bench, Timing, flat, in_turn, rates
+from tests.benchmarks.bench import SLOW, Bench, Timing, flat, in_turn, rates
 from tests.benchmarks.results import Line
 from tests.benchmarks.rows import check_all, check_same, fingerprint, on_disk
 
@@ -40,7 +40,7 @@ def ingest(bench: Bench) -> list[Line]:
 
     def upstream() -> Timing:
         with bench.database() as url:
-            return bench.upstream(topic, "tests.benchmarks.handlers.store", bench.tom(url), size.slow_alerts)
+            return bench.upstream(topic, SLOW, bench.tom(url), size.slow_alerts)
 
     with by_id(bench) as topic:
         if bench.profile:

@@ -66,6 +66,13 @@ def check_all(url: str, alerts: int, method: str | None = None) -> None:
         raise OtherRows(f"of {alerts} alerts {told} are recorded{condition} and {points} are measurements")
 
 
+def check_counted(url: str, alerts: int) -> None:
+    """:raises OtherRows: the counts are not those of the alerts."""
+    counted = fingerprint(url)["OutcomeCount"][0]
+    if counted != alerts:
+        raise OtherRows(f"{counted} of {alerts} alerts are counted as done")
+
+
 def on_disk(url: str, alerts: int) -> str:
     """Bytes of each table for an alert, indexes included."""
     with psycopg.connect(url, autocommit=True) as connection:

@@ -18,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests import services
-from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size
+from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size, write_samples
+from tests.benchmarks.group import latency, memory, two
 from tests.benchmarks.ingest import ingest, million, position
-from tests.benchmarks.loop import legacy, noop
+from tests.benchmarks.loop import legacy, noop, rewritten
 from tests.benchmarks.results import Line, Report
 from tests.benchmarks.sqlite import sqlite
 from tests.benchmarks.surveys import history, packets
@@ -37,6 +38,10 @@ ROWS: dict[str, Row] = {
     "packets": packets,
     "history": history,
     "sqlite": sqlite,
+    "two": two,
+    "latency": latency,
+    "memory": memory,
+    "rewritten": rewritten,
 }
 
 
@@ -75,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tempfile.TemporaryDirectory(prefix="tom-alertstreams-kafka-") as home,
             Servers(Path(home)) as servers,
         ):
+            write_samples(Path(folder))
             run(names, Bench(servers, Path(folder), size, say, options.profile), report)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
