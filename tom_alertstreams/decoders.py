@@ -173,6 +173,8 @@ def without_cutouts(content: Any) -> Any:
 def _rest(record: Any) -> Any:
     if not isinstance(record, dict):
         return record
+    if not any(str(name).startswith(_CUTOUT) for name in record):
+        return record
     return {name: value for name, value in record.items() if not str(name).startswith(_CUTOUT)}
 
 
