@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from django.db import connection
 from tom_dataproducts.models import PhotometryReducedDatum
 
-from .bulk import any_of, insert, on_postgresql, run
+from .bulk import any_of, insert, look_up, on_postgresql
 from .reports import PhotometryPoint
 
 #: Of two points of one band the times (microseconds) and magnitudes may differ by this much and be one measurement:
@@ -119,7 +119,7 @@ def _rows_near(per_target: Sequence[Points]) -> list[Any]:
         f"SELECT * FROM {quote(PhotometryReducedDatum._meta.db_table)} WHERE target_id = r.target AND bandpass = r.band "
         "AND timestamp BETWEEN r.time - interval '1 second' AND r.time + interval '1 second' OFFSET 0) AS p"
     )
-    return list(dict.fromkeys(run(sql, [list(column) for column in zip(*asked, strict=True)])))
+    return list(dict.fromkeys(look_up(sql, [list(column) for column in zip(*asked, strict=True)])))
 
 
 def _rows_of(per_target: Sequence[Points]) -> Iterable[Any]:
