@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
@@ -21,8 +21,6 @@ from tom_alertstreams.models import Installation
 from tom_alertstreams.topics import TopicKeys
 
 from .alertstream import AlertStream
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class KafkaAlertStream(AlertStream):
@@ -223,8 +221,12 @@ def _sent(kind: int, milliseconds: int) -> datetime | None:
     if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0:
         return None
     try:
-        return _EPOCH + timedelta(0, 0, 0, milliseconds)
-    except OverflowError:  # a producer may write anything there: microseconds lie in the year 55,000
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # a producer may write anything there: microseconds lie in the year 55,000
         return None
 
 
