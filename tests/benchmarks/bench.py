@@ -251,7 +251,7 @@ def flat(**options: Any) -> dict[str, Any]:
     """The entry of TOPIC_HANDLERS for the ready-made ingest of the alerts of corpus.py."""
     return {
         "HANDLER": "tom_alertstreams.ingest.handlers.ingest_targets",
-        "OPTIONS": {"CREATE": "always", "MAX_NEW_PER_DAY": 10**9, "FIELDS": FIELDS, **options},
+        "OPTIONS": {"CREATE": "always", "MAX_NEW_PER_DAY": 10**9, "HOOKS": "off", "FIELDS": FIELDS, **options},
     }
 
 

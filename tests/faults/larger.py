@@ -45,8 +45,11 @@ def _run(proof: str, module: str, options: list[str], environment: dict[str, str
     with log.open("w") as output:
         done = subprocess.run(command, env={**os.environ, **environment}, stdout=output, stderr=output, check=False)
     lines = log.read_text(errors="replace").splitlines()
+    summary = lines[-1].strip("= ") if lines else "pytest said nothing"
     if done.returncode:
         result.findings.append("\n".join(lines[-60:]))
+    elif " passed" not in summary or "skipped" in summary:
+        result.findings.append(f"not all of it was run: {summary}; the messages need ALERT_SAMPLES")
     else:
-        result.notes.append(lines[-1].strip("= "))
+        result.notes.append(summary)
     return result.end()

@@ -40,3 +40,12 @@ def test_proof(proof: str, servers: Servers, tmp_path: Path) -> None:
     result = PROOFS[proof](servers, tmp_path / proof, SHORT[proof], say)
     print(table([result]))
     assert not result.findings, f"seed {SEED}:\n" + "\n".join(result.findings)
+
+
+@pytest.mark.xdist_group("proofs")
+def test_a_proof_whose_tests_are_skipped_does_not_hold(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALERT_SAMPLES", str(tmp_path / "nothing"))
+    result = PROOFS["messages"](servers, tmp_path / "messages", Size(100, 0, SEED, 0), say)
+    assert "not all of it was run" in "\n".join(result.findings)

@@ -64,6 +64,10 @@ class TestAuto:
         [
             (b'{"a": 1}', {"a": 1}),
             (b" \n[1]", [1]),
+            (b'\t{"a": 1} \r\n', {"a": 1}),
+            (b'{"a": 1, "a": 2}', {"a": 2}),
+            (b'{"a": "\xed\xa0\x80"}', {"a": "\ud800"}),
+            (b'{"a": [-Infinity, 1e999]}', {"a": [float("-inf"), float("inf")]}),
             ("Swift söker".encode(), "Swift söker"),
             (b"<voe:VOEvent/>", "<voe:VOEvent/>"),
             (container(RECORD), RECORD),
@@ -80,6 +84,9 @@ class TestAuto:
             (None, "tombstone"),
             (b"", "empty"),
             (b'{"a": ', "invalid JSON"),
+            (b"{} {}", "invalid JSON: Extra data"),
+            (b"[1]\xc2\xa0", "invalid JSON: Extra data"),  # a space to Python only
+            (b'{"a": "\xff"}', "invalid JSON"),
             (b"[" * 100_000, "invalid JSON"),
             (container(RECORD)[:-5], "broken Avro container"),
             (container(), "without a record"),
@@ -234,6 +241,7 @@ def test_first_record(raw: bytes, count: int) -> None:
         ({"candid": 1, "cutoutScience": {"stampData": b"x"}, "cutoutTemplate": None}, {"candid": 1}),
         ([{"cutoutDifference": b"x"}, {"candid": 1}], [{}, {"candid": 1}]),
         ({"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}, {"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}),
+        ([[{"cutout": 1}]], [[{"cutout": 1}]]),
         ("cutout", "cutout"),
         (b"cutout", b"cutout"),
         (None, None),

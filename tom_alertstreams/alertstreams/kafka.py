@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
@@ -57,7 +57,8 @@ class KafkaAlertStream(AlertStream):
         if config is not None and not isinstance(config, Mapping):
             raise ConfigurationError("CONFIG is not a dict.", hint="It holds librdkafka settings.")
         self._decoder: Decoder = make_decoder(getattr(self, "decoder", "auto"), getattr(self, "schema", None))
-        self._wants_cutouts = lru_cache(maxsize=4096)(self._asks_for_cutouts)
+        #: Topic → how its alerts are decoded.
+        self._decode_of = lru_cache(maxsize=4096)(self._choose_decode)
 
     # --- what a subclass may change --------------------------------------------------------------------------------
 
@@ -137,18 +138,20 @@ class KafkaAlertStream(AlertStream):
         )
 
     def open_alert(self, message: Message) -> Alert:
-        kind, milliseconds = message.timestamp()
-        sent = None
-        if kind != TIMESTAMP_NOT_AVAILABLE and milliseconds >= 0:
-            sent = datetime.fromtimestamp(milliseconds / 1000, tz=timezone.utc)
-        return self.restore_alert(
-            topic=cast(str, message.topic()),
-            partition=cast(int, message.partition()),
-            offset=cast(int, message.offset()),
-            key=_bytes(message.key()),
-            headers=_headers(message.headers()),
-            timestamp=sent,
-            raw=_bytes(message.value()),
+        topic: Any = message.topic()
+        partition: Any = message.partition()
+        offset: Any = message.offset()
+        key, raw, headers = _bytes(message.key()), _bytes(message.value()), _headers(message.headers())
+        return Alert(
+            self.settings.label,
+            topic,
+            partition,
+            offset,
+            key,
+            headers,
+            _sent(*message.timestamp()),
+            raw,
+            self._decode_of(topic),
         )
 
     def restore_alert(
@@ -162,8 +165,9 @@ class KafkaAlertStream(AlertStream):
         timestamp: datetime | None,
         raw: bytes | None,
     ) -> Alert:
-        decode = self.decode if self._wants_cutouts(topic) else self._decode_without_cutouts
-        return Alert(self.settings.label, topic, partition, offset, key, headers, timestamp, raw, decode)
+        return Alert(
+            self.settings.label, topic, partition, offset, key, headers, timestamp, raw, self._decode_of(topic)
+        )
 
     def verify(self) -> None:
         """Build every handler's options and every topic's pattern now rather than at the first alert."""
@@ -181,9 +185,10 @@ class KafkaAlertStream(AlertStream):
         """Run the delivery loop until it is told to stop."""
         DeliveryLoop(self, self.control or Control(), self.status).run()
 
-    def _asks_for_cutouts(self, topic: str) -> bool:
+    def _choose_decode(self, topic: str) -> Decoder:
         key = self.topic_keys.match(topic)
-        return key is None or self.bindings[key].handler.cutouts
+        wants_cutouts = key is None or self.bindings[key].handler.cutouts
+        return self.decode if wants_cutouts else self._decode_without_cutouts
 
     def _decode_without_cutouts(self, alert: Alert) -> Any:
         return without_cutouts(self.decode(alert))
@@ -212,6 +217,19 @@ def kafka_message(alert: Alert) -> Message:
     )
 
 
+def _sent(kind: int, milliseconds: int) -> datetime | None:
+    if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # a producer may write anything there: microseconds lie in the year 55,000
+        return None
+
+
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
@@ -220,4 +238,4 @@ def _headers(headers: Any) -> Headers:
     if not headers:
         return ()
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, _bytes(value)) for name, value in pairs)
+    return tuple([(name, _bytes(value)) for name, value in pairs])

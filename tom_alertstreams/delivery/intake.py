@@ -151,8 +151,10 @@ class Intake:
             return
         if partition not in self.assigned or message.offset() < self.offsets.next_offset(partition):
             return  # fetched before a rebalance or a seek
-        alert = self.source.open_alert(message)
-        self.held.setdefault(self.source.topic_keys.match(alert.topic), deque()).append(alert)
+        key = self.source.topic_keys.match(partition[0])
+        if key not in self.held:
+            self.held[key] = deque()
+        self.held[key].append(self.source.open_alert(message))
 
     def _receive_error(self, error: KafkaError, partition: Partition) -> None:
         ours = partition in self.assigned  # else it is of a time before a rebalance

@@ -29,7 +29,7 @@ _PLANS: Final = 3
 
 @batch_handler(options=IngestOptions, cutouts=False)
 def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
-    """Make and update Targets from ZTF packets, GCN notices (JSON and VOEvent) and Hermes messages."""
+    """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes."""
     parse_alert = partial(parse, options=options)
     return ingest_reports([read(alert, parse_alert) for alert in alerts], alerts, options)
 

@@ -122,6 +122,8 @@ class IngestOptions:
     fields: Any = None
     #: A difference flux of at least so many times its error is a detection; a limit is so many errors.
     detection_snr: float = 5.0
+    #: Points that are more than so many days older than the newest one of their alert are left out; None: all are kept.
+    history_days: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.create is None or self.create in get_args(Create), "CREATE is always, rules or never.")
@@ -157,6 +159,7 @@ class IngestOptions:
             self.detection_snr is not None and _between(self.detection_snr, 1, 100),
             "DETECTION_SNR is a number between 1 and 100.",
         )
+        _check(_between(self.history_days, 0, 100_000), "HISTORY_DAYS is a number of days, 0 or more.")
         _check(isinstance(self.target_list, str) and len(self.target_list) <= 200, "TARGET_LIST is a name.")
         _check(isinstance(self.name, str) and bool(self.name), "NAME is a text.")
         try:

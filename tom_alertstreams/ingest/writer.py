@@ -54,7 +54,8 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
     _move_targets(plan)
     write_aliases(_new_names(plan, matched))
     points = write_photometry(
-        [(_pk(match.target), entry.report.photometry) for entry, match in matched], {_pk(target) for target in created}
+        [(_pk(match.target), entry.report.photometry, entry.report.object_id) for entry, match in matched],
+        {_pk(target) for target in created},
     )
     _write_extras(matched)
     selected = (_pk(m.target) for entry, m in matched if entry.verdict is None and not entry.report.retraction)

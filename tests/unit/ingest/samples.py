@@ -48,6 +48,24 @@ def ztf_packet(object_id: str = "ZTF26aaaaaaa", candid: int = 330000000000000000
     return {"objectId": object_id, "candid": candid, "candidate": fields | candidate, "prv_candidates": None}
 
 
+def lsst_source(**fields: Any) -> dict[str, Any]:
+    """A diaSource of 1000 nJy at five times its error, 23.9 mag."""
+    return {
+        "diaSourceId": 170094456272322681, "visit": 2026030500055, "diaObjectId": 170028485706776685, "ssObjectId": 0,
+        "midpointMjdTai": 61105.25, "ra": 63.5, "raErr": 6.8e-06, "dec": -47.25, "decErr": 6.6e-06, "psfFlux": 1000.0,
+        "psfFluxErr": 200.0, "band": "i", "timeWithdrawnMjdTai": None,
+    } | fields  # fmt: skip
+
+
+def lsst_packet(**fields: Any) -> dict[str, Any]:
+    """A packet of schema v10 as Fink hands it on: what is absent has objects whose fields are all null."""
+    return {
+        "diaSourceId": 170094456272322681, "diaSource": lsst_source(), "prvDiaSources": None,
+        "prvDiaForcedSources": None, "diaObject": {"diaObjectId": 170028485706776685, "ra": 63.5, "dec": -47.25},
+        "ssSource": {"ssObjectId": None, "designation": None}, "mpc_orbits": {"designation": None, "a": None, "e": None},
+    } | fields  # fmt: skip
+
+
 def notice(**fields: Any) -> dict[str, Any]:
     """A GCN notice in JSON."""
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ from tests.unit.ingest.samples import (
 )
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import DecodeError, RejectAlert
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.parsers import parse
 from tom_alertstreams.ingest.parsers.coordinates import dec_deg, ra_deg
-from tom_alertstreams.ingest.reports import TargetReport
+from tom_alertstreams.ingest.reports import OrbitalElements, PhotometryPoint, TargetReport
 from tom_alertstreams.ingest.times import from_iso, from_jd
 
 
@@ -69,6 +71,75 @@ class TestZtf:
         packet = ztf_packet()
         packet["prv_candidates"] = [{"jd": None, "fid": 1}, {"jd": 2461000.5, "fid": 9, "diffmaglim": 20}, "?"]
         assert len(only(packet).photometry) == 1
+
+    @pytest.mark.parametrize("none", [99.0, -999.0, None, float("nan")])
+    def test_numbers_that_mean_no_magnitude(self, none: Any) -> None:
+        (point,) = only(ztf_packet(magpsf=none)).photometry
+        assert (point.magnitude, point.limit) == (None, 20.1)
+        assert only(ztf_packet(magpsf=none, diffmaglim=none)).photometry == ()
+
+    @pytest.mark.parametrize("jd", [0, -1.0, 5e9, float("nan"), 2400000.5])
+    def test_what_is_no_time(self, jd: float) -> None:
+        report = only(ztf_packet(jd=jd))
+        assert (report.object_id, report.time, report.photometry) == ("ZTF26aaaaaaa", None, ())
+
+    def test_history_days(self) -> None:
+        packet = ztf_packet() | {"prv_candidates": [{"jd": 2461000.75 - n, "fid": 1, "diffmaglim": 20} for n in (5, 9)]}
+        assert len(parse(json_alert(packet), IngestOptions(history_days=5))[0].photometry) == 2
+
+
+class TestForcedPhotometryOfZtf:
+    """fp_hists of schema 4: 100 DN at the zero point 26 is 21 mag."""
+
+    @staticmethod
+    def row(**fields: Any) -> dict[str, Any]:
+        return {
+            "jd": 2460999.75, "fid": 2, "forcediffimflux": 100.0, "forcediffimfluxunc": 10.0, "magzpsci": 26.0,
+            "procstatus": "0", "diffmaglim": 20.5,
+        } | fields  # fmt: skip
+
+    def points(self, *rows: dict[str, Any], previous: Any = None, **options: Any) -> list[PhotometryPoint]:
+        packet = ztf_packet() | {"fp_hists": list(rows), "prv_candidates": previous}
+        (report,) = parse(json_alert(packet), IngestOptions(**options))
+        return list(report.photometry)[1:]
+
+    def test_detection(self) -> None:
+        (point,) = self.points(self.row())
+        assert (point.time, point.band, point.source) == (from_jd(2460999.75), "r", "ZTF")
+        assert point.magnitude == pytest.approx(21.0, abs=1e-12)
+        assert point.magnitude_error == pytest.approx(0.108573620)
+        assert point.value["flux_njy"] == pytest.approx(10 ** (0.4 * (31.4 - 21.0)))
+
+    def test_limit_and_signed_flux(self) -> None:
+        (point,) = self.points(self.row(forcediffimflux=-100.0))
+        assert point.magnitude is None
+        assert point.limit == pytest.approx(26.0 - 2.5 * math.log10(50.0), abs=1e-12)
+        assert point.value["flux_njy"] == pytest.approx(-(10 ** (0.4 * (31.4 - 21.0))))
+        assert self.points(self.row(forcediffimflux=40.0), detection_snr=4)[0].magnitude is not None
+        assert self.points(self.row(forcediffimflux=40.0))[0].magnitude is None
+
+    @pytest.mark.parametrize(
+        "gone",
+        [{"forcediffimflux": None}, {"forcediffimflux": -99999.0}, {"forcediffimfluxunc": -99999.0},
+         {"forcediffimfluxunc": None}, {"magzpsci": None}, {"magzpsci": -99999.0}, {"jd": None}, {"fid": 7},
+         {"procstatus": "56"}, {"procstatus": "57,61"}],
+    )  # fmt: skip
+    def test_what_is_not_measured_is_left_out(self, gone: dict[str, Any]) -> None:
+        assert self.points(self.row(**gone)) == []
+
+    @pytest.mark.parametrize("status", ["0", "57", None])
+    def test_sound_ones(self, status: str | None) -> None:
+        assert len(self.points(self.row(procstatus=status))) == 1
+
+    def test_a_candidates_exposure_has_no_second_point(self) -> None:
+        assert self.points(self.row(jd=2461000.75, fid=1)) == []
+        below = {"jd": 2460999.75, "fid": 2, "magpsf": 18.0, "isdiffpos": "f", "diffmaglim": 20.0}
+        assert [point.limit for point in self.points(self.row(), previous=[below])] == [20.0]
+
+    def test_it_takes_the_place_of_a_limit_where_it_detects_something(self) -> None:
+        limit = {"jd": 2460999.75, "fid": 2, "diffmaglim": 20.0, "magpsf": None}
+        assert [point.limit for point in self.points(self.row(), previous=[limit])] == [None]
+        assert [p.limit for p in self.points(self.row(forcediffimflux=1.0), previous=[limit])] == [20.0]
 
 
 class TestNotice:
@@ -214,6 +285,92 @@ class TestVoevent:
         assert only(notice(id="1125809")).event_keys == report.event_keys
 
 
+TEXT_NOTICE = """TITLE:           GCN/FERMI NOTICE
+NOTICE_DATE:     Tue 18 Apr 23 05:29:21 UT
+NOTICE_TYPE:     Fermi-GBM Flight Position
+TRIGGER_NUM:     703488537,   Seg_Num: 0
+GRB_RA:           40.117d {+02h 40m 28s} (J2000),
+                  40.426d {+02h 41m 42s} (current),
+                  39.454d {+02h 37m 49s} (1950)
+GRB_DEC:          -7.267d {-07d 16' 00"} (J2000),
+                  -7.366d {-07d 21' 56"} (current),
+                  -7.053d {-07d 03' 10"} (1950)
+GRB_ERROR:       34.97 [arcmin radius, statistical plus systematic]
+GRB_DATE:        20052 TJD;   108 DOY;   23/04/18
+GRB_TIME:        19732.12 SOD {05:28:52.12} UT
+COMMENTS:        one
+COMMENTS:        two
+"""
+
+
+class TestTextNotice:
+    def read(self, *changes: tuple[str, str]) -> TargetReport:
+        notice = TEXT_NOTICE
+        for old, new in changes:
+            assert old in notice
+            notice = notice.replace(old, new)
+        (report,) = parse(alert_of(notice.encode()))
+        return report
+
+    def test_position_of_j2000_identity_and_times(self) -> None:
+        report = self.read()
+        assert (report.object_id, report.event_keys) == ("Fermi 703488537", ("Fermi 703488537",))
+        assert (report.ra, report.dec) == (40.117, -7.267)
+        assert report.position_error_deg == pytest.approx(34.97 / 60)
+        assert report.time == from_iso("2023-04-18T05:29:21Z")
+        assert report.extras["trigger_time"] == "2023-04-18T05:28:52.120000+00:00"
+        assert (report.kind, report.retraction) == ("notice", False)
+
+    @pytest.mark.parametrize(("unit", "degrees"), [("deg", 34.97), ("arcsec", 34.97 / 3600)])
+    def test_the_unit_of_the_error_is_in_brackets(self, unit: str, degrees: float) -> None:
+        assert self.read(("[arcmin", f"[{unit}")).position_error_deg == pytest.approx(degrees)
+
+    def test_epochs_in_any_order(self) -> None:
+        assert self.read(("(J2000)", "(now)"), ("(current)", "(J2000)"), ("(now)", "(current)")).ra == 40.426
+
+    def test_no_position(self) -> None:
+        report = self.read(("40.117d {+02h 40m 28s} (J2000)", "Undefined (J2000)"))
+        assert not report.has_position
+
+    def test_other_names_of_the_position(self) -> None:
+        assert self.read(("GRB_", "SRC_")).ra == 40.117
+
+    def test_without_an_id_the_trigger_time_identifies(self) -> None:
+        assert self.read(("TRIGGER_NUM", "RECORD_NUM")).object_id == "Fermi 2023-04-18T05:28:52.120000"
+
+    def test_run_and_event(self) -> None:
+        report = self.read(("TRIGGER_NUM:     703488537,   Seg_Num: 0", "RUN_NUM: 139279\nEVENT_NUM: 10803235"))
+        assert report.event_keys == ("Fermi 139279_10803235",)
+
+    def test_without_a_date_it_is_the_brokers(self) -> None:
+        assert self.read(("Tue 18 Apr 23", "Tue 38 Apr 23")).time == SENT
+        assert self.read(("NOTICE_DATE:     Tue 18 Apr 23 05:29:21 UT\n", "")).time == SENT
+
+    def test_retraction(self) -> None:
+        assert self.read(("Flight Position", "Retraction")).retraction
+
+    @pytest.mark.parametrize(
+        ("old", "new", "code"),
+        [
+            ("Flight Position", "Test Position", "test"),
+            ("GCN/FERMI", "GCN/LVC", "nonlocalised"),
+            ("TRIGGER_NUM:     703488537,   Seg_Num: 0\nGRB", "POINT", "unsupported"),
+        ],
+    )
+    def test_what_is_no_event(self, old: str, new: str, code: str) -> None:
+        notice = TEXT_NOTICE.replace(old, new).replace("GRB_DATE", "SLEW_DATE")
+        with pytest.raises(RejectAlert) as caught:
+            parse(alert_of(notice.encode()))
+        assert caught.value.code == code
+
+    @pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
+    def test_the_real_one(self) -> None:
+        (report,) = parse(sample("hopskotch/example_gcn.txt"))
+        assert (report.ra, report.dec, report.object_id) == (103.7861, 5.8716, "AMON 139279_10803235")
+        assert report.position_error_deg == pytest.approx(69.22 / 60)
+        assert report.time == from_iso("2024-04-12T05:34:35Z")
+
+
 class TestHermes:
     def test_every_sidereal_target_is_reported(self) -> None:
         first, second = parse(json_alert(HERMES))
@@ -230,9 +387,39 @@ class TestHermes:
         assert points[0].time == points[1].time == from_iso("2023-04-09")
         assert (points[0].telescope, points[0].instrument) == ("Swift", "UVOT")
 
+    def test_numbers_that_mean_no_magnitude(self) -> None:
+        message = json.loads(json.dumps(HERMES))
+        for row in message["data"]["photometry"]:
+            row.update(brightness=99, limiting_brightness=-999)
+        assert parse(json_alert(message))[0].photometry == ()
+
     def test_moving_objects_only(self) -> None:
         message = {"data": {"targets": [{"name": "C/2023 A1", "orbital_elements": {"eccentricity": 1.0}}]}}
         assert rejection(message)[0] == "unsupported"
+
+    ORBIT = {
+        "epoch_of_elements": "2460600.5", "orbital_inclination": 10.5, "longitude_of_the_ascending_node": 20.0,
+        "argument_of_the_perihelion": 30.0, "eccentricity": 0.1, "semimajor_axis": 2.5, "mean_anomaly": 40.0,
+        "perihelion_distance": None, "epoch_of_perihelion": None,
+    }  # fmt: skip
+
+    def test_moving_objects_with_an_orbit(self) -> None:
+        report = only({"data": {"targets": [{"name": "2004 JQ12", "orbital_elements": self.ORBIT}]}})
+        assert (report.object_id, report.moving, report.has_position) == ("2004 JQ12", True, False)
+        assert report.elements == OrbitalElements(
+            "MPC_MINOR_PLANET", 60600.0, 10.5, 20.0, 30.0, 0.1, mean_anomaly=40.0, semimajor_axis=2.5
+        )
+
+    @pytest.mark.parametrize("passage", ["2024-10-18T12:00:00Z", 60601.5, "2460602.0"])
+    def test_comets(self, passage: Any) -> None:
+        orbit = self.ORBIT | {"eccentricity": 1.0, "semimajor_axis": None, "mean_anomaly": ""}
+        orbit |= {"perihelion_distance": "0.5", "epoch_of_perihelion": passage}
+        elements = only({"data": {"targets": [{"name": "C/2023 A3", "orbital_elements": orbit}]}}).elements
+        assert elements is not None
+        assert (elements.scheme, elements.perihdist, elements.epoch_of_perihelion) == ("MPC_COMET", 0.5, 60601.5)
+
+    def test_sidereal_targets_do_not_move(self) -> None:
+        assert not any(report.moving or report.elements for report in parse(json_alert(HERMES)))
 
     def test_empty_orbital_elements_are_none(self) -> None:
         target = {"name": "a", "ra": 1, "dec": 2, "orbital_elements": {"eccentricity": None, "scheme": ""}}
@@ -262,7 +449,8 @@ def test_nothing_to_read(raw: bytes | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"foo": 1}, [], [1, 2], "TITLE: GCN/AMON NOTICE", 5, {"diaSource": {}, "alertId": 1}]
+    "content",
+    [{"foo": 1}, [], [1, 2], "TITLE: GCN/AMON NOTICE", 5, {"diaSource": {}, "alertId": 1}, {"diaSource": None}],
 )
 def test_other_formats(content: Any) -> None:
     alert = json_alert({})
@@ -297,11 +485,14 @@ class TestHopModels:
         with pytest.raises(RejectAlert, match="no_position"):
             parse(self.with_model("GCNCircular", raw))
 
+    def test_text_notice(self) -> None:
+        (report,) = parse(self.with_model("GCNTextNotice", TEXT_NOTICE.encode()))
+        assert report.object_id == "Fermi 703488537"
+
     @pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
     @pytest.mark.parametrize(
         ("name", "file", "code"),
         [
-            ("GCNTextNotice", "example_gcn.txt", "unsupported"),
             ("AvroBlob", "example_avro.avro", "unsupported"),
             ("VOEvent", "example_voevent.xml", "nonlocalised"),
         ],

@@ -29,6 +29,7 @@ class Made:
     dec: float
     detections: int = 0
     limits: int = 0
+    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,21 +111,30 @@ TABLE: dict[str, Expected] = {
     "lvk/igwn_gwalert_preliminary.json": NONLOCALISED,
     "hopskotch/example_avro.avro": UNSUPPORTED,
     "hopskotch/example_gcn.gcn3": NO_POSITION,  # a circular
-    "hopskotch/example_gcn.txt": UNSUPPORTED,  # a text notice
+    "hopskotch/example_gcn.txt": LARGE_ERROR,  # a text notice, 69 arcmin
     "hopskotch/example_json.json": UNSUPPORTED,
     "hopskotch/example_voevent.xml": NONLOCALISED,
     "lsst/7912941781254298.confluent-wire": Undecodable(),
-    "lsst/fink_lsst_7_records.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59583.0511_obj1131_src2262001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59583.0511_obj1134_src2268001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59583.0511_obj1138_src2276001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59583.0511_obj1147_src2294001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59583.0889_obj843_src1686000.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59588.1079_obj806_src1612001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59588.1079_obj843_src1686001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59588.1079_obj845_src1690001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59589.2819_obj949_src1898001.avro": UNSUPPORTED,
-    "elasticc/alert_mjd59590.0349_obj806_src1612002.avro": UNSUPPORTED,
+    # Two of the seven are asteroids. An exposure counts once: what was detected, else what was measured at the place.
+    "lsst/fink_lsst_7_records.avro": (
+        Made("170028485706776685", 63.349628499442076, -47.18075801654059, 105, 292),
+        Made("313897383979122767", 61.813208782670614, -47.58368276413867, 337, 117),
+        Made("170028513894596704", 151.09964324140063, 2.301326915305642, 77, 924),
+        Made("313893023095193658", 62.51766199253057, -47.78624726515006, 408, 12),
+        Made("2004 JQ12", 0, 0, 1, moving=True),
+        Made("314002971860926640", 63.249034138789185, -46.90148528261898, 404, 15),
+        Made("2020 SJ88", 0, 0, 1, moving=True),
+    ),
+    "elasticc/alert_mjd59583.0511_obj1131_src2262001.avro": made("1131", 65.752426, -51.642994, 2, 0),
+    "elasticc/alert_mjd59583.0511_obj1134_src2268001.avro": made("1134", 65.752426, -51.642994, 0, 1),
+    "elasticc/alert_mjd59583.0511_obj1138_src2276001.avro": made("1138", 65.752426, -51.642994, 2, 0),
+    "elasticc/alert_mjd59583.0511_obj1147_src2294001.avro": made("1147", 65.752426, -51.642994, 2, 0),
+    "elasticc/alert_mjd59583.0889_obj843_src1686000.avro": made("843", 59.941406, -5.379379, 1, 0),
+    "elasticc/alert_mjd59588.1079_obj806_src1612001.avro": made("806", 59.941406, -5.379379, 1, 0),
+    "elasticc/alert_mjd59588.1079_obj843_src1686001.avro": made("843", 59.941406, -5.379379, 2, 0),
+    "elasticc/alert_mjd59588.1079_obj845_src1690001.avro": made("845", 59.941406, -5.379379, 0, 1),
+    "elasticc/alert_mjd59589.2819_obj949_src1898001.avro": made("949", 159.960938, -38.491302, 1, 0),
+    "elasticc/alert_mjd59590.0349_obj806_src1612002.avro": made("806", 59.941406, -5.379379, 2, 0),
 }
 
 #: Files that are no alerts.
@@ -173,7 +183,8 @@ def check(name: str, expected: Expected) -> None:
     assert BaseTarget.objects.count() == TargetAlert.objects.count() == len(expected)
     for target in expected:
         stored = BaseTarget.objects.get(name=target.name)
-        assert (stored.ra, stored.dec) == (target.ra, target.dec)
+        assert stored.type == ("NON_SIDEREAL" if target.moving else "SIDEREAL")
+        assert (stored.ra, stored.dec) == ((None, None) if target.moving else (target.ra, target.dec))
         rows = PhotometryReducedDatum.objects.filter(target=stored)
         assert rows.filter(brightness__isnull=False, limit__isnull=True).count() == target.detections
         assert rows.filter(brightness__isnull=True, limit__isnull=False).count() == target.limits

@@ -7,7 +7,8 @@ it. They touch neither database nor network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final
 
 from tom_alertstreams.alerts import Alert
@@ -15,7 +16,7 @@ from tom_alertstreams.exceptions import DecodeError, RejectAlert
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import TargetReport
 
-from . import columns, gcn_notice, hermes, text_notice, voevent, ztf
+from . import circular, columns, elasticc, gcn_notice, hermes, lsst, text_notice, voevent, ztf
 from .values import text
 
 
@@ -40,9 +41,12 @@ def _parse_gravitational_wave(alert: Alert, content: Mapping[str, Any], options:
 #: Asked in this order; the first that recognises the content reads it.
 PARSERS: Final[tuple[Parser, ...]] = (
     Parser("ZTF packet", ztf.recognises, ztf.parse),
+    Parser("LSST packet", lsst.recognises, lsst.parse),
+    Parser("ELAsTiCC packet", elasticc.recognises, elasticc.parse),
     Parser("LVK notice", _is_gravitational_wave, _parse_gravitational_wave),
     Parser("Hermes message", hermes.recognises, hermes.parse),
-    Parser("GCN circular", text_notice.is_circular, text_notice.parse_circular),
+    Parser("GCN circular", circular.recognises, circular.parse),
+    Parser("GCN text notice", text_notice.recognises, text_notice.parse),
     Parser("GCN notice", gcn_notice.recognises, gcn_notice.parse),
     Parser("VOEvent", voevent.recognises, voevent.parse),
 )
@@ -53,19 +57,43 @@ _BY_DEFAULT: Final = IngestOptions()
 def parse(alert: Alert, options: IngestOptions = _BY_DEFAULT) -> list[TargetReport]:
     """What the alert says, one report per object.
 
-    :param options: of which FIELDS and DETECTION_SNR say how it is read.
+    :param options: of which FIELDS, DETECTION_SNR and HISTORY_DAYS say how it is read.
     :raises RejectAlert: it is not about something that can become a Target; the code says why.
     :raises DecodeError: it is empty, or its XML cannot be read.
     """
     content = plain_content(alert)
     if content is None or (isinstance(content, str | bytes) and not content.strip()):
         raise DecodeError("The alert is empty.")
+    records = content if isinstance(content, list | tuple) else [content]
+    reports: list[TargetReport] = []
+    rejection: RejectAlert | None = None
+    for record in records:
+        try:
+            reports += _parse_record(alert, record, options)
+        except RejectAlert as error:
+            rejection = rejection or error
+    if not reports:
+        raise rejection or RejectAlert("unsupported")
+    return reports if options.history_days is None else [_recent(report, options.history_days) for report in reports]
+
+
+def _parse_record(alert: Alert, content: Any, options: IngestOptions) -> list[TargetReport]:
     if options.fields is not None:
         return columns.parse(alert, content, options)
     for parser in PARSERS:
         if parser.recognises(content):
             return parser.parse(alert, content, options)
     raise RejectAlert("unsupported")
+
+
+def _recent(report: TargetReport, days: float) -> TargetReport:
+    """The report without the points that are so many days older than its newest; what is withdrawn stays."""
+    if not report.photometry:
+        return report
+    first = max(point.time for point in report.photometry) - timedelta(days=days)
+    return replace(
+        report, photometry=tuple(point for point in report.photometry if point.withdrawn or point.time >= first)
+    )
 
 
 def plain_content(alert: Alert) -> Any:

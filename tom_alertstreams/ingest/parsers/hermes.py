@@ -8,9 +8,11 @@ from typing import Any, Final
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import RejectAlert
 from tom_alertstreams.ingest.options import IngestOptions
-from tom_alertstreams.ingest.reports import ClassificationReport, PhotometryPoint, TargetReport
+from tom_alertstreams.ingest.reports import ClassificationReport, OrbitalElements, PhotometryPoint, TargetReport
 
 from .coordinates import dec_deg, ra_deg
+from .orbits import orbital_elements
+from .values import magnitude as magnitude_of
 from .values import mapping, mappings, number, text, texts, time
 
 #: Units of brightness that are magnitudes, in lower case. Fluxes are left out.
@@ -28,7 +30,7 @@ def recognises(content: object) -> bool:
 
 
 def parse(alert: Alert, message: Mapping[str, Any], options: IngestOptions) -> list[TargetReport]:
-    """One report per target that has a name and is no moving object.
+    """One report per target that has a name; a moving object must have an orbit.
 
     :raises RejectAlert: ``unsupported`` where no target is left.
     """
@@ -37,7 +39,7 @@ def parse(alert: Alert, message: Mapping[str, Any], options: IngestOptions) -> l
     reports = [
         _report(alert, message, target, [row for row in photometry if _target_of(row) == _name(target)])
         for target in mappings(data.get("targets"))
-        if _name(target) and not _is_moving(target)
+        if _name(target) and (not _is_moving(target) or _elements(target) is not None)
     ]
     if not reports:
         raise RejectAlert("unsupported")
@@ -57,6 +59,10 @@ def _is_moving(target: Mapping[str, Any]) -> bool:
     return any(value not in (None, "") for value in mapping(target.get("orbital_elements")).values())
 
 
+def _elements(target: Mapping[str, Any]) -> OrbitalElements | None:
+    return orbital_elements(mapping(target.get("orbital_elements")))
+
+
 def _report(
     alert: Alert, message: Mapping[str, Any], target: Mapping[str, Any], rows: list[Mapping[str, Any]]
 ) -> TargetReport:
@@ -70,6 +76,8 @@ def _report(
         dec=dec,
         # Submitters name sources; one who knows the position only roughly says so.
         position_error_deg=_error_deg(target) or 0.0,
+        moving=_is_moving(target),
+        elements=_elements(target),
         aliases=texts(target.get("aliases")),
         time=alert.timestamp,
         photometry=points,
@@ -95,8 +103,8 @@ def _point(row: Mapping[str, Any], submitter: str) -> PhotometryPoint | None:
     band = next(iter((*texts(row.get("bandpass")), *texts(row.get("filter")))), "")
     if moment is None or not band:
         return None
-    magnitude = number(_first(row, "brightness", "mag"))
-    limit = number(_first(row, "limiting_brightness", "limiting_mag"))
+    magnitude = magnitude_of(_first(row, "brightness", "mag"))
+    limit = magnitude_of(_first(row, "limiting_brightness", "limiting_mag"))
     if not _is_magnitude(row, "brightness_unit", "mag_system"):
         magnitude = None
     if not _is_magnitude(row, "limiting_brightness_unit", "brightness_unit", "mag_system"):

@@ -1,0 +1,95 @@
+"""A wrong match is undone: an object goes from the Target it was taken for to one of its own, with all it brought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from tom_dataproducts.models import PhotometryReducedDatum
+from tom_targets.models import BaseTarget, Target, TargetName
+
+from tom_alertstreams.exceptions import AlertStreamError
+
+from .models import Classification, MatchMethod, TargetAlert
+
+
+class CannotDetach(AlertStreamError):
+    """The object cannot be detached."""
+
+
+@dataclass(frozen=True)
+class Detached:
+    """What was moved."""
+
+    from_name: str
+    to_name: str
+    created: bool
+    alerts: int
+    points: int
+    classifications: int
+
+
+def detach(object_id: str, *, from_name: str = "", to_name: str = "") -> Detached:
+    """Move an object, in one transaction: its alerts, its points, its classifications, its name.
+
+    :param object_id: the provider's name of the object.
+    :param from_name: the Target it was taken for; needed where its alerts went to several.
+    :param to_name: an existing Target; without it a new one is made, called like the object.
+    :raises CannotDetach: there is nothing to move, or it is not clear what.
+    """
+    with transaction.atomic():
+        wrong = _wrong_target(object_id, from_name)
+        alerts = TargetAlert.objects.filter(object_id=object_id, target=wrong)
+        if alerts.filter(match_method=MatchMethod.CREATED).exists():
+            raise CannotDetach(
+                f"{wrong.name} was made of {object_id}.", hint="Detach the other object instead; its page lists them."
+            )
+        TargetName.objects.filter(name=object_id, target=wrong).delete()
+        right, created = _right_target(object_id, to_name, wrong, alerts)
+        # Points are marked with the object that brought them; those that the Target had before are not.
+        points = PhotometryReducedDatum.objects.filter(target=wrong, source_location=object_id)
+        classifications = Classification.objects.filter(target=wrong, object_id=object_id)
+        return Detached(
+            wrong.name,
+            right.name,
+            created,
+            points=points.update(target=right),
+            classifications=classifications.update(target=right),
+            alerts=alerts.update(
+                target=right, match_method=MatchMethod.NAME, separation_arcsec=None, second_candidate=None
+            ),
+        )
+
+
+def _wrong_target(object_id: str, from_name: str) -> Any:
+    rows = TargetAlert.objects.filter(object_id=object_id, target__isnull=False)
+    if from_name:
+        rows = rows.filter(target__name=from_name)
+    names = sorted(set(rows.values_list("target__name", flat=True)))
+    if not names:
+        raise CannotDetach(
+            f"No alert of {object_id} has gone to {from_name or 'a Target'}.",
+            hint="It is the provider's name that is asked for.",
+        )
+    if len(names) > 1:
+        raise CannotDetach(f"{object_id} has gone to {', '.join(names)}.", hint="Say which is wrong with --from.")
+    return BaseTarget.objects.select_for_update().get(name=names[0])
+
+
+def _right_target(object_id: str, to_name: str, wrong: Any, alerts: Any) -> tuple[Any, bool]:
+    if to_name:
+        found = BaseTarget.objects.filter(name=to_name).exclude(pk=wrong.pk).first()
+        if found is None:
+            raise CannotDetach(f"There is no other Target {to_name}.", hint="Leave --to away to have one made.")
+        if object_id != to_name:
+            TargetName.objects.create(target=found, name=object_id)
+        return found, False
+    if BaseTarget.objects.filter(name=object_id).exists():
+        raise CannotDetach(f"There is a Target {object_id} already.", hint=f"Move it there with --to {object_id}.")
+    newest = alerts.filter(ra__isnull=False).order_by("-time", "-pk").first()
+    if newest is None:
+        raise CannotDetach(f"No alert of {object_id} has a position for a new Target.", hint="Name one with --to.")
+    made = Target(name=object_id, type=BaseTarget.SIDEREAL, ra=newest.ra, dec=newest.dec, permissions=wrong.permissions)
+    made.save()
+    return made, True
