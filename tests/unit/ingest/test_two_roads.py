@@ -1,4 +1,4 @@
-"""What is written to PostgreSQL by statements that take columns is what the ORM writes, row for row."""
+"""What statements that take columns write to PostgreSQL is what is written row by row elsewhere."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def test_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
                 ingest_targets([alert.fresh() for alert in sent[start : start + 1000]], options=options)
             written.append(tables())
             transaction.set_rollback(True)
-    by_columns, by_orm = written
-    assert {name: len(rows) for name, rows in by_columns.items()} == {name: len(rows) for name, rows in by_orm.items()}
-    assert by_columns == by_orm
+    by_columns, by_rows = written
+    assert {name: len(rows) for name, rows in by_columns.items()} == {name: len(rows) for name, rows in by_rows.items()}
+    assert by_columns == by_rows
     assert len(by_columns["TargetAlert"]) == len(sent)
     assert all(by_columns.values())
     assert BaseTarget.objects.count() == 0
