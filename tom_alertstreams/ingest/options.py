@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from django.conf import settings
 
 from .fields import Fields
 from .paths import MISSING, find
-from .reports import Kind
+from .reports import Kind, RejectCode
 
 Create = Literal["always", "rules", "never"]
 Permission = Literal["OPEN", "PUBLIC", "PRIVATE"]
@@ -34,6 +35,10 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "contains": lambda found, wanted: wanted in found,
 }
 
+_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+#: Codes that say something else already.
+_TAKEN: Final = {*get_args(RejectCode), "error"} - {"filter"}
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -43,6 +48,8 @@ class Filter:
     field: str
     op: str
     value: Any
+    #: What an alert that it refuses is counted under.
+    code: str = "filter"
 
     def __post_init__(self) -> None:
         if not self.field or not isinstance(self.field, str):
@@ -51,14 +58,20 @@ class Filter:
             raise ValueError(f"the filter on {self.field} has op {self.op!r}; choose one of {', '.join(OPERATORS)}.")
         if self.op in ("in", "not in") and not isinstance(self.value, list | tuple | set | frozenset):
             raise ValueError(f"the filter on {self.field} has op {self.op!r}, so its value must be a list.")
+        if not isinstance(self.code, str) or not _CODE.fullmatch(self.code):
+            raise ValueError(
+                f"the filter on {self.field} has code {self.code!r}; it is 1 to 32 letters, digits, _ and -."
+            )
+        if self.code in _TAKEN:
+            raise ValueError(f"the filter on {self.field} has code {self.code!r}, which has a meaning; choose another.")
 
     @classmethod
     def build(cls, given: object) -> Filter:
-        """Make a filter from settings: an object with the keys field, op and value."""
+        """Make a filter from settings: an object with the keys field, op and value, and code if it likes."""
         if isinstance(given, cls):
             return given
-        if not isinstance(given, Mapping) or set(given) != {"field", "op", "value"}:
-            raise ValueError(f"each filter has the keys field, op and value; {given!r} does not.")
+        if not isinstance(given, Mapping) or set(given) - {"code"} != {"field", "op", "value"}:
+            raise ValueError(f"each filter has the keys field, op and value, and may have code; {given!r} is not so.")
         return cls(**given)
 
     def accepts(self, content: object) -> bool:

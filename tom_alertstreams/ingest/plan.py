@@ -19,7 +19,7 @@ from .matching import KnownTarget, Match, TargetIndex, load_index
 from .models import MatchMethod, TargetAlert
 from .notices import EventHistory
 from .options import IngestOptions
-from .reports import RejectCode, TargetReport
+from .reports import TargetReport
 from .rules import position_verdict, verdict
 
 
@@ -36,12 +36,12 @@ class Entry:
     #: What a new Target would be called.
     target_name: str
     #: Why the rules would not make a Target of it; None where they would.
-    verdict: RejectCode | None = None
+    verdict: str | None = None
     match: Match | None = None
     #: The notice moved its Target.
     moves: bool = False
     #: Nothing is done for it, and this is why.
-    rejected: RejectCode | None = None
+    rejected: str | None = None
     #: It has been ingested before.
     repeated: bool = False
 
