@@ -137,6 +137,9 @@ class IngestOptions:
     detection_snr: float = 5.0
     #: Points that are more than so many days older than the newest one of their alert are left out; None: all are kept.
     history_days: float | None = None
+    #: The only extra fields that a Target gets of an alert: names of those that its format brings, or dotted paths into
+    #: the content, as in filters; None: all that its format brings.
+    keep_extras: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check(self.create is None or self.create in get_args(Create), "CREATE is always, rules or never.")
@@ -150,6 +153,12 @@ class IngestOptions:
             value = getattr(self, option)
             _check(isinstance(value, list | tuple | set | frozenset), f"{option.upper()} is a list.")
             object.__setattr__(self, option, tuple(value))
+        if self.keep_extras is not None:
+            _check(isinstance(self.keep_extras, list | tuple | set | frozenset), "KEEP_EXTRAS is a list, or None.")
+            _check(
+                all(map(_is_extra, self.keep_extras)), "KEEP_EXTRAS is a list of names, each of 1 to 200 characters."
+            )
+            object.__setattr__(self, "keep_extras", tuple(self.keep_extras))
         object.__setattr__(self, "filters", tuple(map(Filter.build, self.filters)))
         for option in ("classes", "groups"):
             are_names = all(isinstance(word, str) and word for word in getattr(self, option))
@@ -187,6 +196,11 @@ class IngestOptions:
         if self.min_rb is None:
             return tuple(self.filters)
         return (*self.filters, Filter("candidate.rb", ">=", self.min_rb))
+
+    @cached_property
+    def extra_paths(self) -> tuple[tuple[str, list[str]], ...]:
+        """What KEEP_EXTRAS names, each with the parts of its path."""
+        return tuple((name, name.split(".")) for name in self.keep_extras or ())
 
     @cached_property
     def has_rules(self) -> bool:
@@ -229,6 +243,11 @@ def shortened(value: object) -> str:
 def _check(holds: bool, message: str) -> None:
     if not holds:
         raise ValueError(message)
+
+
+def _is_extra(name: object) -> bool:
+    """The key of a TargetExtra can be this."""
+    return isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
 
 
 def _between(value: object, low: float, high: float) -> bool:

@@ -15,6 +15,7 @@ from tom_alertstreams.alerts import Alert, Outcome
 
 from .bulk import any_of
 from .cleaning import check_name, cleaned
+from .extras import with_extras
 from .matching import KnownTarget, Match, TargetIndex, load_index
 from .models import MatchMethod, TargetAlert
 from .notices import EventHistory
@@ -154,7 +155,7 @@ def judged(index: int, alert: Alert, report: TargetReport, options: IngestOption
 
     :raises PermanentError: the report cannot be stored.
     """
-    report = cleaned(report)
+    report = cleaned(with_extras(report, content, options))
     name = options.target_name(report.object_id, stream=alert.stream, topic=alert.topic)
     if name != report.object_id:
         check_name(name)

@@ -57,7 +57,7 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
         [(_pk(match.target), entry.report.photometry, entry.report.object_id) for entry, match in matched],
         {_pk(target) for target in created},
     )
-    _write_extras(matched)
+    _write_extras(matched, {_pk(target) for target in created})
     selected = (_pk(m.target) for entry, m in matched if entry.verdict is None and not entry.report.retraction)
     add_to_list(options.target_list, selected)
     add_to_list(RETRACTED_LIST, (_pk(match.target) for entry, match in matched if entry.report.retraction))
@@ -94,7 +94,7 @@ def _new_names(plan: Plan, matched: Iterable[Pair]) -> set[tuple[str, int]]:
     }
 
 
-def _write_extras(matched: Iterable[Pair]) -> None:
+def _write_extras(matched: Iterable[Pair], new: set[int]) -> None:
     added: dict[int, dict[str, object]] = {}
     replaced: dict[int, dict[str, object]] = {}
     for entry, match in matched:
@@ -107,6 +107,8 @@ def _write_extras(matched: Iterable[Pair]) -> None:
         else:
             for key, value in report.extras.items():
                 added.setdefault(pk, {}).setdefault(key, value)
+    for pk in new & added.keys():  # what the alert says counts more than the default of EXTRA_FIELDS
+        replaced[pk] = added.pop(pk) | replaced.get(pk, {})
     write_extras(added, replace=False)
     write_extras(replaced, replace=True)
 

@@ -122,6 +122,7 @@ class TestOptions:
             {"GROUPS": "Everybody"},
             {"TARGET_LIST": None},
             {"FOLLOW_KNOWN": "yes"},
+            *({"KEEP_EXTRAS": wrong} for wrong in ("redshift", [1], [""], ["x" * 201], ["a\x00"], {"a": "b"})),
             {"UNKNOWN": 1},
         ],
     )  # fmt: skip

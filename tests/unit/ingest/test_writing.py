@@ -129,6 +129,51 @@ def test_extra_fields_with_a_default_are_written(settings: Any) -> None:
     assert (extra.key, extra.value, extra.float_value) == ("priority", "3", 3.0)
 
 
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (None, {"event_id": "GRB 230409B", "redshift": "0.3"}),
+        ([], {}),
+        (["redshift"], {"redshift": "0.3"}),
+        (
+            ["redshift", "title", "data.targets.1.name", "data.targets.0", "data.event_id.x", "host_name"],
+            {"redshift": "0.3", "title": "GRB 230409B: Swift/UVOT Detection", "data.targets.1.name": "SN 2023b"},
+        ),
+    ],
+)
+def test_extras_that_are_kept(names: list[str] | None, kept: dict[str, str]) -> None:
+    ingest(HERMES, keep_extras=names)
+    assert dict(BaseTarget.objects.get(name="GRB 230409B").targetextra_set.values_list("key", "value")) == kept
+
+
+def test_values_at_a_path_are_kept_as_the_tom_stores_them() -> None:
+    packet = ztf_packet(
+        drb=0.75, rbversion="t17", near=True, nothing=None, cutout=[1], large=2**63 - 1, inf=float("inf")
+    )
+    names = [
+        f"candidate.{name}" for name in ("drb", "rbversion", "near", "nothing", "cutout", "large", "inf", "absent")
+    ]
+    ingest(packet, keep_extras=names)
+    rows = {extra.key.partition(".")[2]: extra for extra in TargetExtra.objects.all()}
+    assert {name: row.value for name, row in rows.items()} == {
+        "drb": "0.75", "rbversion": "t17", "near": "True", "large": str(2**63 - 1),
+    }  # fmt: skip
+    assert rows["drb"].float_value == 0.75
+    # A known Target keeps what it has, and gets what it lacks.
+    ingest(ztf_packet(candid=2, drb=0.5, magnr=17), keep_extras=["candidate.drb", "candidate.magnr"])
+    assert set(TargetExtra.objects.filter(key__in=["candidate.drb", "candidate.magnr"]).values_list("value")) == {
+        ("0.75",), ("17",),
+    }  # fmt: skip
+
+
+def test_extras_count_more_than_the_defaults_of_a_new_target(settings: Any) -> None:
+    settings.EXTRA_FIELDS = [{"name": "redshift", "type": "number", "default": 0}]
+    ingest(HERMES)
+    assert dict(TargetExtra.objects.filter(key="redshift").values_list("target__name", "value")) == {
+        "GRB 230409B": "0.3", "SN 2023b": "0",
+    }  # fmt: skip
+
+
 def test_extras_of_a_known_target_are_added_and_not_replaced() -> None:
     known = BaseTarget.objects.create(name="GRB 230409B", type="SIDEREAL", ra=1.0, dec=1.0)
     TargetExtra.objects.create(target=known, key="redshift", value="0.5")
