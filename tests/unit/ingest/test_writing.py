@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from guardian.shortcuts import get_objects_for_group
+from guardian.shortcuts import assign_perm, get_objects_for_group, get_perms
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
 
@@ -58,6 +58,41 @@ def test_permissions_groups_list_and_name(django_assert_max_num_queries: Callabl
     for action in ("view", "change", "delete"):
         assert get_objects_for_group(group, f"tom_targets.{action}_target", Target).count() == 20
         assert user.has_perm(f"tom_targets.{action}_target", target)
+
+
+def test_points_are_shown_to_the_groups_of_their_target(settings: Any) -> None:
+    settings.TARGET_PERMISSIONS_ONLY = False
+    observers = Group.objects.create(name="Observers")
+    others = BaseTarget.objects.create(name="ZTF1", type="SIDEREAL", ra=10.0, dec=20.0, permissions="PRIVATE")
+    old = PhotometryReducedDatum.objects.create(target=others, timestamp=from_jd(2461000.5), brightness=1, bandpass="g")
+
+    def seen() -> list[tuple[str, datetime]]:
+        rows = get_objects_for_group(observers, "tom_dataproducts.view_photometryreduceddatum")
+        return sorted(rows.values_list("target__name", "timestamp"))
+
+    ingest(ztf_packet("ZTF0", 1), ztf_packet("ZTF1", 2, ra=10.0), groups=["Observers", "Second"])
+    first = from_jd(2461000.75)
+    assert seen() == [("ZTF0", first)]  # the other Target was there before, and is not theirs
+    # A later point of a Target that was theirs from the beginning, and of one that has become theirs.
+    assign_perm("tom_targets.view_target", observers, Target.objects.get(name="ZTF1"))
+    ingest(ztf_packet("ZTF0", 3, jd=2461003.5), ztf_packet("ZTF1", 4, jd=2461003.5), groups=["Observers"])
+    later = from_jd(2461003.5)
+    assert seen() == [("ZTF0", first), ("ZTF0", later), ("ZTF1", later)]
+    assert "view_photometryreduceddatum" not in get_perms(observers, old)
+    ingest(ztf_packet("ZTF0", 5, jd=2461004.5))
+    assert len(seen()) == 3
+    settings.TARGET_PERMISSIONS_ONLY = True
+    ingest(ztf_packet("ZTF2", 6, ra=30.0), groups=["Observers"])
+    assert len(seen()) == 3
+
+
+def test_points_are_shown_in_bulk(settings: Any, django_assert_max_num_queries: Callable[[int], Any]) -> None:
+    settings.TARGET_PERMISSIONS_ONLY = False
+    packets = [ztf_packet(f"ZTF{n}", n + 1, ra=n % 360, dec=n / 10) for n in range(300)]
+    with django_assert_max_num_queries(75):
+        ingest(*packets, groups=["Observers"])
+    rows = get_objects_for_group(Group.objects.get(), "tom_dataproducts.view_photometryreduceddatum")
+    assert rows.count() == 300
 
 
 def test_the_settings_decide_who_sees_what(settings: Any) -> None:
