@@ -13,7 +13,7 @@ from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.handlers import batch_handler
 from tom_alertstreams.ingest.handlers import ingest_reports, read
 from tom_alertstreams.ingest.reasons import reason_of
-from tom_alertstreams.ingest.reports import RejectCode, TargetReport
+from tom_alertstreams.ingest.reports import TargetReport
 from tom_alertstreams.ingest.rules import verdict
 
 from .messages import parse
@@ -63,7 +63,7 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
 
     ``asteroid``, ``bogus`` and ``satellite`` make none unless CLASSES names them; without rules nothing does.
     """
-    refusals: dict[int, RejectCode | None] = {}
+    refusals: dict[int, str | None] = {}
     reports: list[Sequence[TargetReport] | Outcome] = []
     for index, (alert, item) in enumerate(zip(alerts, found.items, strict=True)):
         if isinstance(item, Outcome):
@@ -79,7 +79,7 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
     ]
 
 
-def _refusal(alert: Alert, report: TargetReport, options: AlerceOptions) -> RejectCode | None:
+def _refusal(alert: Alert, report: TargetReport, options: AlerceOptions) -> str | None:
     """Why the rules make no Target of this report, its position left aside; None where they may."""
     somewhere = report if report.has_position else replace(report, ra=0.0, dec=0.0)
     refusal = verdict(somewhere, alert.content, options)
@@ -97,7 +97,7 @@ def _outcome(
     alert: Alert,
     item: TargetReport | Outcome,
     outcome: Outcome,
-    refusal: RejectCode | None,
+    refusal: str | None,
     found: LookedUp,
     options: AlerceOptions,
 ) -> Outcome:

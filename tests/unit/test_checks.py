@@ -70,6 +70,17 @@ def test_no_handler_is_imported_and_no_stream_made(monkeypatch: pytest.MonkeyPat
         assert found() == {}
 
 
+def test_what_is_not_shared_continuously() -> None:
+    mine = {"t": {"HANDLER": INGEST, "OPTIONS": {"CREATE": "never"}}}
+    for handlers, sharing, warned in (
+        (mine, {"other-tom": {"BASE_URL": "https://example.org/"}}, True),
+        (mine, {}, False),
+        ({"t": "one"}, {"other-tom": {"BASE_URL": "https://example.org/"}}, False),
+    ):
+        with override_settings(ALERT_STREAMS=[entry("b:1", "g", handlers)], DATA_SHARING=sharing):
+            assert ("tom_alertstreams.W022" in found()) is warned
+
+
 def test_targets_that_nobody_would_see() -> None:
     rules = {"HANDLER": INGEST, "OPTIONS": {"MIN_RB": 0.6}}
     with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": rules})], TARGET_DEFAULT_PERMISSION="PRIVATE"):

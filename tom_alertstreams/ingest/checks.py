@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
 from tom_alertstreams.conf import configured_streams
@@ -17,15 +18,25 @@ _NOTICE_STREAMS = ("HopskotchAlertStream", "GCNClassicAlertStream")
 #: Handlers of these packages are ours and safe to import; those of others are left to ``checkstreams``.
 _OURS = ("tom_alertstreams.ingest.", "alerce_stream.")
 
+#: A share is a POST for each point, without a time-out, and the alerts behind it would wait for it.
+_NOT_SHARED: Final = Warning(
+    "DATA_SHARING is set, and points that streams write are not sent on by the continuous sharing of their Targets.",
+    hint="Send them from a job of your own, as docs/how-to/ingest-rules.md shows, or share nothing continuously and "
+    "put tom_alertstreams.W022 into SILENCED_SYSTEM_CHECKS.",
+    id="tom_alertstreams.W022",
+)
+
 
 @register("alertstreams")
 def check_ingest_options(**_kwargs: Any) -> list[CheckMessage]:
-    """Options that cannot be used, that create nothing, or whose Targets nobody sees."""
+    """Options that cannot be used, that create nothing, or whose Targets nobody sees; what of the TOM is not honoured."""
     messages: list[CheckMessage] = []
+    ours = False
     for stream in configured_streams()[0]:
         for topic in stream.topics:
             if not topic.handler.startswith(_OURS):
                 continue
+            ours = True
             where = f"{stream.label}, topic {topic.key}"
             try:
                 options = resolve(topic.handler, topic.options, None).options
@@ -35,4 +46,4 @@ def check_ingest_options(**_kwargs: Any) -> list[CheckMessage]:
             if isinstance(options, IngestOptions):
                 found = options.findings(notices=stream.name.endswith(_NOTICE_STREAMS))
                 messages += [Warning(f"{where}: {text}", id="tom_alertstreams.W021") for text in found]
-    return messages
+    return [*messages, *([_NOT_SHARED] if ours and getattr(settings, "DATA_SHARING", None) else [])]

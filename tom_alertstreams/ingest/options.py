@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from django.conf import settings
 
 from .fields import Fields
 from .paths import MISSING, find
-from .reports import Kind
+from .reports import Kind, RejectCode
 
 Create = Literal["always", "rules", "never"]
 Permission = Literal["OPEN", "PUBLIC", "PRIVATE"]
@@ -34,6 +35,10 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "contains": lambda found, wanted: wanted in found,
 }
 
+_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+#: Codes that say something else already.
+_TAKEN: Final = {*get_args(RejectCode), "error"} - {"filter"}
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -43,6 +48,8 @@ class Filter:
     field: str
     op: str
     value: Any
+    #: What an alert that it refuses is counted under.
+    code: str = "filter"
 
     def __post_init__(self) -> None:
         if not self.field or not isinstance(self.field, str):
@@ -51,14 +58,20 @@ class Filter:
             raise ValueError(f"the filter on {self.field} has op {self.op!r}; choose one of {', '.join(OPERATORS)}.")
         if self.op in ("in", "not in") and not isinstance(self.value, list | tuple | set | frozenset):
             raise ValueError(f"the filter on {self.field} has op {self.op!r}, so its value must be a list.")
+        if not isinstance(self.code, str) or not _CODE.fullmatch(self.code):
+            raise ValueError(
+                f"the filter on {self.field} has code {self.code!r}; it is 1 to 32 letters, digits, _ and -."
+            )
+        if self.code in _TAKEN:
+            raise ValueError(f"the filter on {self.field} has code {self.code!r}, which has a meaning; choose another.")
 
     @classmethod
     def build(cls, given: object) -> Filter:
-        """Make a filter from settings: an object with the keys field, op and value."""
+        """Make a filter from settings: an object with the keys field, op and value, and code if it likes."""
         if isinstance(given, cls):
             return given
-        if not isinstance(given, Mapping) or set(given) != {"field", "op", "value"}:
-            raise ValueError(f"each filter has the keys field, op and value; {given!r} does not.")
+        if not isinstance(given, Mapping) or set(given) - {"code"} != {"field", "op", "value"}:
+            raise ValueError(f"each filter has the keys field, op and value, and may have code; {given!r} is not so.")
         return cls(**given)
 
     def accepts(self, content: object) -> bool:
@@ -124,6 +137,9 @@ class IngestOptions:
     detection_snr: float = 5.0
     #: Points that are more than so many days older than the newest one of their alert are left out; None: all are kept.
     history_days: float | None = None
+    #: The only extra fields that a Target gets of an alert: names of those that its format brings, or dotted paths into
+    #: the content, as in filters; None: all that its format brings.
+    keep_extras: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         _check(self.create is None or self.create in get_args(Create), "CREATE is always, rules or never.")
@@ -137,6 +153,12 @@ class IngestOptions:
             value = getattr(self, option)
             _check(isinstance(value, list | tuple | set | frozenset), f"{option.upper()} is a list.")
             object.__setattr__(self, option, tuple(value))
+        if self.keep_extras is not None:
+            _check(isinstance(self.keep_extras, list | tuple | set | frozenset), "KEEP_EXTRAS is a list, or None.")
+            _check(
+                all(map(_is_extra, self.keep_extras)), "KEEP_EXTRAS is a list of names, each of 1 to 200 characters."
+            )
+            object.__setattr__(self, "keep_extras", tuple(self.keep_extras))
         object.__setattr__(self, "filters", tuple(map(Filter.build, self.filters)))
         for option in ("classes", "groups"):
             are_names = all(isinstance(word, str) and word for word in getattr(self, option))
@@ -174,6 +196,11 @@ class IngestOptions:
         if self.min_rb is None:
             return tuple(self.filters)
         return (*self.filters, Filter("candidate.rb", ">=", self.min_rb))
+
+    @cached_property
+    def extra_paths(self) -> tuple[tuple[str, list[str]], ...]:
+        """What KEEP_EXTRAS names, each with the parts of its path."""
+        return tuple((name, name.split(".")) for name in self.keep_extras or ())
 
     @cached_property
     def has_rules(self) -> bool:
@@ -216,6 +243,11 @@ def shortened(value: object) -> str:
 def _check(holds: bool, message: str) -> None:
     if not holds:
         raise ValueError(message)
+
+
+def _is_extra(name: object) -> bool:
+    """The key of a TargetExtra can be this."""
+    return isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
 
 
 def _between(value: object, low: float, high: float) -> bool:

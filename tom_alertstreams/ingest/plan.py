@@ -15,11 +15,12 @@ from tom_alertstreams.alerts import Alert, Outcome
 
 from .bulk import any_of
 from .cleaning import check_name, cleaned
+from .extras import with_extras
 from .matching import KnownTarget, Match, TargetIndex, load_index
 from .models import MatchMethod, TargetAlert
 from .notices import EventHistory
 from .options import IngestOptions
-from .reports import RejectCode, TargetReport
+from .reports import TargetReport
 from .rules import position_verdict, verdict
 
 
@@ -36,12 +37,12 @@ class Entry:
     #: What a new Target would be called.
     target_name: str
     #: Why the rules would not make a Target of it; None where they would.
-    verdict: RejectCode | None = None
+    verdict: str | None = None
     match: Match | None = None
     #: The notice moved its Target.
     moves: bool = False
     #: Nothing is done for it, and this is why.
-    rejected: RejectCode | None = None
+    rejected: str | None = None
     #: It has been ingested before.
     repeated: bool = False
 
@@ -154,7 +155,7 @@ def judged(index: int, alert: Alert, report: TargetReport, options: IngestOption
 
     :raises PermanentError: the report cannot be stored.
     """
-    report = cleaned(report)
+    report = cleaned(with_extras(report, content, options))
     name = options.target_name(report.object_id, stream=alert.stream, topic=alert.topic)
     if name != report.object_id:
         check_name(name)

@@ -27,7 +27,7 @@ MEANINGS: Final[Mapping[RejectCode, str]] = {
 }
 
 
-def reason_of(code: RejectCode, report: TargetReport, content: object, options: IngestOptions) -> str:
+def reason_of(code: str, report: TargetReport, content: object, options: IngestOptions) -> str:
     """What decided, with the values that did; empty where the code says it all.
 
     :param code: what the rules have decided of this report.
@@ -37,13 +37,12 @@ def reason_of(code: RejectCode, report: TargetReport, content: object, options: 
         return _no_rule(report, options)
     if code == "large_error":
         return f"its position error is {report.position_error_deg:g} degrees, and MAX_ERROR_DEG is {options.max_error_deg:g}"
-    if code == "filter":
-        return next((f.why_not(content) for f in options.all_filters if not f.accepts(content)), "")
     if code in ("class", "probability"):
         return _classes(report, options)
     if code == "limit":
         return f"that many Targets were made within 24 hours: {options.max_new_per_day}"
-    return ""
+    refusing = next((f for f in options.all_filters if f.code == code and not f.accepts(content)), None)
+    return refusing.why_not(content) if refusing is not None else ""
 
 
 def _no_rule(report: TargetReport, options: IngestOptions) -> str:

@@ -12,18 +12,20 @@ from .reports import ClassificationReport, RejectCode, TargetReport
 SELECTED: Final = None
 
 
-def verdict(report: TargetReport, content: object, options: IngestOptions) -> RejectCode | None:
+def verdict(report: TargetReport, content: object, options: IngestOptions) -> str | None:
     """Why this report may not make a Target, or None where it may.
 
     :param content: of the alert, which FILTERS look into.
+    :returns: a RejectCode, or the code of the first filter that refuses it.
     """
     create = options.create_for(report.kind)
     if create == "never" or (create == "rules" and not options.has_rules):
         return "no_rule"
     if (code := position_verdict(report, options)) is not None:
         return code
-    if not all(condition.accepts(content) for condition in options.all_filters):
-        return "filter"
+    for condition in options.all_filters:
+        if not condition.accepts(content):
+            return condition.code
     return _class_verdict(report.classifications, options)
 
 

@@ -10,8 +10,10 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
-from guardian.shortcuts import assign_perm
+from django.db.models import Max
+from guardian.shortcuts import assign_perm, get_objects_for_group
 from tom_common.hooks import run_hook
+from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.base_models import get_target_model_app_label
 from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
 
@@ -129,6 +131,24 @@ def _give_groups_access(pks: Sequence[int], groups: Sequence[str]) -> None:
         group, _ = Group.objects.get_or_create(name=name)
         for action in ("view", "change", "delete"):
             assign_perm(f"{label}.{action}_target", group, targets)
+
+
+def newest_point() -> int:
+    """The key of the newest row of photometry: what is written from now on has larger ones."""
+    newest: int | None = PhotometryReducedDatum.objects.aggregate(newest=Max("pk"))["newest"]
+    return newest or 0
+
+
+def show_points(since: int, pks: Iterable[int], groups: Sequence[str]) -> None:
+    """Members of the groups may view the points of Targets (pk) that they may view, as for an uploaded light curve.
+
+    :param since: see :func:`newest_point`.
+    """
+    targets = Target.objects.filter(any_of("pk", sorted(set(pks))))
+    for group in Group.objects.filter(name__in=groups):
+        visible = get_objects_for_group(group, f"{get_target_model_app_label()}.view_target", targets)
+        points = PhotometryReducedDatum.objects.filter(pk__gt=since, data_product=None, target__in=visible.values("pk"))
+        assign_perm("tom_dataproducts.view_photometryreduceddatum", group, points)
 
 
 def write_aliases(pairs: Iterable[tuple[str, int]]) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from django.conf import settings
 from django.utils import timezone
 from tom_targets.models import BaseTarget
 
@@ -23,7 +24,7 @@ from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered
 from .options import IngestOptions
 from .photometry import write_photometry
 from .plan import Entry, Plan
-from .targets import add_to_list, create_targets, write_aliases, write_extras
+from .targets import add_to_list, create_targets, newest_point, show_points, write_aliases, write_extras
 
 logger = get_logger(__name__)
 
@@ -53,11 +54,17 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
     created = create_targets(plan.new.values(), options)
     _move_targets(plan)
     write_aliases(_new_names(plan, matched))
+    # Else whoever may view a Target may view its points.
+    shown = bool(options.groups) and not getattr(settings, "TARGET_PERMISSIONS_ONLY", True)
+    since = newest_point() if shown else 0
     points = write_photometry(
         [(_pk(match.target), entry.report.photometry, entry.report.object_id) for entry, match in matched],
         {_pk(target) for target in created},
     )
-    _write_extras(matched)
+    if shown:
+        touched = (_pk(match.target) for (_, match), count in zip(matched, points, strict=True) if count)
+        show_points(since, touched, options.groups)
+    _write_extras(matched, {_pk(target) for target in created})
     selected = (_pk(m.target) for entry, m in matched if entry.verdict is None and not entry.report.retraction)
     add_to_list(options.target_list, selected)
     add_to_list(RETRACTED_LIST, (_pk(match.target) for entry, match in matched if entry.report.retraction))
@@ -94,7 +101,7 @@ def _new_names(plan: Plan, matched: Iterable[Pair]) -> set[tuple[str, int]]:
     }
 
 
-def _write_extras(matched: Iterable[Pair]) -> None:
+def _write_extras(matched: Iterable[Pair], new: set[int]) -> None:
     added: dict[int, dict[str, object]] = {}
     replaced: dict[int, dict[str, object]] = {}
     for entry, match in matched:
@@ -107,6 +114,8 @@ def _write_extras(matched: Iterable[Pair]) -> None:
         else:
             for key, value in report.extras.items():
                 added.setdefault(pk, {}).setdefault(key, value)
+    for pk in new & added.keys():  # what the alert says counts more than the default of EXTRA_FIELDS
+        replaced[pk] = added.pop(pk) | replaced.get(pk, {})
     write_extras(added, replace=False)
     write_extras(replaced, replace=True)
 

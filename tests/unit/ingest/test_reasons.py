@@ -45,6 +45,13 @@ def test_the_first_filter_that_fails_is_told_and_long_values_are_cut() -> None:
     assert words.endswith("…, and a filter asks for b == 1")
 
 
+def test_a_filter_with_a_code_of_its_own_is_told() -> None:
+    filters = [{"field": "a", "op": "==", "value": 1}, {"field": "b", "op": ">", "value": 1, "code": "faint"}]
+    report = TargetReport("ZTF26aaaaaaa", "survey", ra=1.0, dec=2.0)
+    words = reason_of("faint", report, {"a": 1, "b": 0.5}, IngestOptions(filters=filters))
+    assert words == "b is 0.5, and a filter asks for b > 1"
+
+
 def test_large_error() -> None:
     report = TargetReport("GRB", "notice", ra=1.0, dec=2.0, position_error_deg=11.19)
     assert "11.19 degrees, and MAX_ERROR_DEG is 1" in reason_of("large_error", report, {}, IngestOptions())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from tom_targets.models import BaseTarget
 
+from tests.brokers import ScriptedBroker
+from tests.streams import counts, make, run_once
 from tests.unit.ingest.samples import json_alert, notice, ztf_packet
 from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.handlers import resolve
@@ -72,6 +75,27 @@ class TestVerdict:
         assert verdict(classified(), ztf_packet(rb=0.5), IngestOptions(min_rb=0.6)) == "filter"
         assert verdict(classified(), ztf_packet(rb=0.7), IngestOptions(min_rb=0.6)) is None
 
+    def test_the_first_filter_that_refuses_is_counted(self) -> None:
+        options = IngestOptions(
+            min_rb=0.6,
+            filters=[
+                {"field": "candidate.magpsf", "op": "<", "value": 18, "code": "faint"},
+                {"field": "candidate.fid", "op": "==", "value": 1},
+                {"field": "candidate.isdiffpos", "op": "==", "value": "t", "code": "negative"},
+            ],
+        )
+        found = [
+            verdict(classified(), ztf_packet(**candidate), options)
+            for candidate in (
+                {"magpsf": 17.0},
+                {"magpsf": 19.0, "fid": 2},
+                {"magpsf": 17.0, "fid": 2, "isdiffpos": "f"},
+                {"magpsf": 17.0, "isdiffpos": "f", "rb": 0.1},
+                {"magpsf": 17.0, "rb": 0.1},
+            )
+        ]
+        assert found == [None, "faint", "filter", "negative", "filter"]
+
 
 class TestOptions:
     @pytest.mark.parametrize(
@@ -82,6 +106,8 @@ class TestOptions:
             {"FILTERS": [{"field": "a", "op": "in", "value": 1}]},
             {"FILTERS": [{"field": "a"}]},
             {"FILTERS": "candidate.rb > 0.5"},
+            *({"FILTERS": [{"field": "a", "op": "==", "value": 1, "code": code}]}
+              for code in ("", "a b", "x" * 33, None, "class", "error", "f\n")),
             {"CLASSES": "SN"},
             {"CLASSES": [1]},
             {"MIN_PROBABILITY": 60},
@@ -96,9 +122,10 @@ class TestOptions:
             {"GROUPS": "Everybody"},
             {"TARGET_LIST": None},
             {"FOLLOW_KNOWN": "yes"},
+            *({"KEEP_EXTRAS": wrong} for wrong in ("redshift", [1], [""], ["x" * 201], ["a\x00"], {"a": "b"})),
             {"UNKNOWN": 1},
         ],
-    )
+    )  # fmt: skip
     def test_what_is_wrong_is_said_at_the_start(self, options: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError) as caught:
             resolve(HANDLER, options)
@@ -115,6 +142,25 @@ class TestOptions:
         assert [text.split()[0] for text in IngestOptions().findings()] == ["Survey", "New"]
         assert IngestOptions(min_rb=0.5, groups=["Observers"]).findings() == []
         assert IngestOptions(create="always", permissions="OPEN").findings() == []
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("fresh_handlers")
+def test_refusals_are_counted_by_filter(broker: ScriptedBroker, topic: str, group_id: str) -> None:
+    filters = [
+        {"field": "candidate.magpsf", "op": "<", "value": 18, "code": "faint"},
+        {"field": "candidate.fid", "op": "==", "value": 1, "code": "x" * 32},
+        {"field": "candidate.isdiffpos", "op": "==", "value": "t"},
+    ]
+    faint, other_band, negative = {"magpsf": 19.0}, {"magpsf": 17.0, "fid": 2}, {"magpsf": 17.0, "isdiffpos": "f"}
+    broker.create_topic(topic)
+    for n, candidate in enumerate([{"magpsf": 17.0}, faint, other_band, negative, faint, other_band, faint]):
+        packet = ztf_packet(f"ZTF{n}", n + 1, ra=10.0 * n, **candidate)
+        broker.produce(topic, json.dumps(packet).encode(), partition=0)
+    broker.flush()
+    run_once(make(broker.bootstrap_servers, group_id, {topic: {"HANDLER": HANDLER, "OPTIONS": {"FILTERS": filters}}}))
+    assert counts() == {"done": 1, "rejected:faint": 3, f"rejected:{'x' * 32}": 2, "rejected:filter": 1}
 
 
 @pytest.mark.both_databases

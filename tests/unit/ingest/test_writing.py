@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
-from guardian.shortcuts import get_objects_for_group
+from guardian.shortcuts import assign_perm, get_objects_for_group, get_perms
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
 
@@ -59,6 +59,41 @@ def test_permissions_groups_list_and_name(django_assert_max_num_queries: Callabl
     for action in ("view", "change", "delete"):
         assert get_objects_for_group(group, f"tom_targets.{action}_target", Target).count() == 20
         assert user.has_perm(f"tom_targets.{action}_target", target)
+
+
+def test_points_are_shown_to_the_groups_of_their_target(settings: Any) -> None:
+    settings.TARGET_PERMISSIONS_ONLY = False
+    observers = Group.objects.create(name="Observers")
+    others = BaseTarget.objects.create(name="ZTF1", type="SIDEREAL", ra=10.0, dec=20.0, permissions="PRIVATE")
+    old = PhotometryReducedDatum.objects.create(target=others, timestamp=from_jd(2461000.5), brightness=1, bandpass="g")
+
+    def seen() -> list[tuple[str, datetime]]:
+        rows = get_objects_for_group(observers, "tom_dataproducts.view_photometryreduceddatum")
+        return sorted(rows.values_list("target__name", "timestamp"))
+
+    ingest(ztf_packet("ZTF0", 1), ztf_packet("ZTF1", 2, ra=10.0), groups=["Observers", "Second"])
+    first = from_jd(2461000.75)
+    assert seen() == [("ZTF0", first)]  # the other Target was there before, and is not theirs
+    # A later point of a Target that was theirs from the beginning, and of one that has become theirs.
+    assign_perm("tom_targets.view_target", observers, Target.objects.get(name="ZTF1"))
+    ingest(ztf_packet("ZTF0", 3, jd=2461003.5), ztf_packet("ZTF1", 4, jd=2461003.5), groups=["Observers"])
+    later = from_jd(2461003.5)
+    assert seen() == [("ZTF0", first), ("ZTF0", later), ("ZTF1", later)]
+    assert "view_photometryreduceddatum" not in get_perms(observers, old)
+    ingest(ztf_packet("ZTF0", 5, jd=2461004.5))
+    assert len(seen()) == 3
+    settings.TARGET_PERMISSIONS_ONLY = True
+    ingest(ztf_packet("ZTF2", 6, ra=30.0), groups=["Observers"])
+    assert len(seen()) == 3
+
+
+def test_points_are_shown_in_bulk(settings: Any, django_assert_max_num_queries: Callable[[int], Any]) -> None:
+    settings.TARGET_PERMISSIONS_ONLY = False
+    packets = [ztf_packet(f"ZTF{n}", n + 1, ra=n % 360, dec=n / 10) for n in range(300)]
+    with django_assert_max_num_queries(75):
+        ingest(*packets, groups=["Observers"])
+    rows = get_objects_for_group(Group.objects.get(), "tom_dataproducts.view_photometryreduceddatum")
+    assert rows.count() == 300
 
 
 def test_the_settings_decide_who_sees_what(settings: Any) -> None:
@@ -128,6 +163,51 @@ def test_extra_fields_with_a_default_are_written(settings: Any) -> None:
     ingest(ztf_packet())
     extra = TargetExtra.objects.get()
     assert (extra.key, extra.value, extra.float_value) == ("priority", "3", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (None, {"event_id": "GRB 230409B", "redshift": "0.3"}),
+        ([], {}),
+        (["redshift"], {"redshift": "0.3"}),
+        (
+            ["redshift", "title", "data.targets.1.name", "data.targets.0", "data.event_id.x", "host_name"],
+            {"redshift": "0.3", "title": "GRB 230409B: Swift/UVOT Detection", "data.targets.1.name": "SN 2023b"},
+        ),
+    ],
+)
+def test_extras_that_are_kept(names: list[str] | None, kept: dict[str, str]) -> None:
+    ingest(HERMES, keep_extras=names)
+    assert dict(BaseTarget.objects.get(name="GRB 230409B").targetextra_set.values_list("key", "value")) == kept
+
+
+def test_values_at_a_path_are_kept_as_the_tom_stores_them() -> None:
+    packet = ztf_packet(
+        drb=0.75, rbversion="t17", near=True, nothing=None, cutout=[1], large=2**63 - 1, inf=float("inf")
+    )
+    names = [
+        f"candidate.{name}" for name in ("drb", "rbversion", "near", "nothing", "cutout", "large", "inf", "absent")
+    ]
+    ingest(packet, keep_extras=names)
+    rows = {extra.key.partition(".")[2]: extra for extra in TargetExtra.objects.all()}
+    assert {name: row.value for name, row in rows.items()} == {
+        "drb": "0.75", "rbversion": "t17", "near": "True", "large": str(2**63 - 1),
+    }  # fmt: skip
+    assert rows["drb"].float_value == 0.75
+    # A known Target keeps what it has, and gets what it lacks.
+    ingest(ztf_packet(candid=2, drb=0.5, magnr=17), keep_extras=["candidate.drb", "candidate.magnr"])
+    assert set(TargetExtra.objects.filter(key__in=["candidate.drb", "candidate.magnr"]).values_list("value")) == {
+        ("0.75",), ("17",),
+    }  # fmt: skip
+
+
+def test_extras_count_more_than_the_defaults_of_a_new_target(settings: Any) -> None:
+    settings.EXTRA_FIELDS = [{"name": "redshift", "type": "number", "default": 0}]
+    ingest(HERMES)
+    assert dict(TargetExtra.objects.filter(key="redshift").values_list("target__name", "value")) == {
+        "GRB 230409B": "0.3", "SN 2023b": "0",
+    }  # fmt: skip
 
 
 def test_extras_of_a_known_target_are_added_and_not_replaced() -> None:
