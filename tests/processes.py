@@ -14,6 +14,8 @@ from typing import Any
 
 from tests.secret import PASSWORD
 
+#: Name of our own sessions in a database that is looked into.
+OBSERVER = "observer"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -79,7 +81,7 @@ class Tom:
         if self._database_url:
             import psycopg
 
-            with psycopg.connect(self._database_url) as connection:
+            with psycopg.connect(self._database_url, application_name=OBSERVER) as connection:
                 return connection.execute(sql, parameters).fetchall()  # type: ignore[arg-type]
         import sqlite3
         from contextlib import closing

@@ -130,7 +130,7 @@ def _insert_columns(
 
 @dataclass(frozen=True)
 class _Statement:
-    """``INSERT … SELECT … FROM unnest(…)``; its parameters: scalars, defaults of the other fields, arrays."""
+    """``INSERT … SELECT … FROM UNNEST(…)``; its parameters: scalars, defaults of the other fields, arrays."""
 
     sql: str
     others: tuple[str, ...]
@@ -153,7 +153,7 @@ def _statement(
     told = ", ".join(quote(str(fields[name].column)) for name in returning)
     sql = (
         f"INSERT INTO {quote(model._meta.db_table)} ({into}) "  # noqa: S608  (names of fields, no values)
-        f"SELECT {', '.join(selected)} FROM unnest({sent}) AS t({', '.join(names.values())}) ON CONFLICT DO NOTHING"
+        f"SELECT {', '.join(selected)} FROM UNNEST({sent}) AS t({', '.join(names.values())}) ON CONFLICT DO NOTHING"
     )
     return _Statement(sql + (f" RETURNING {told}" if told else ""), others)
 
@@ -181,19 +181,31 @@ def look_up(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
 
 
 def run(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Run a statement on PostgreSQL, its parameters written as ``%s``, and return its rows.
-
-    With psycopg 3 lists go as they are in memory (binary), which takes half the time of Django's own cursor.
-    """
-    from django.db.backends.postgresql.psycopg_any import is_psycopg3
-
-    if is_psycopg3:
-        import psycopg
-
-        connection.ensure_connection()
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as binary:
-            binary.execute(sql.replace("%s", "%b"), columns)
-            return binary.fetchall() if binary.description else []
-    with connection.cursor() as cursor:
+    """Run a statement on PostgreSQL, its parameters written as ``%s``, and return its rows."""
+    with _cursor() as cursor:
         cursor.execute(sql, columns)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def _cursor() -> Any:
+    """With psycopg 3 one that sends lists as they are in memory (binary): half the time of Django's own."""
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    if not is_psycopg3:
+        return connection.cursor()
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        raw = _binary_cursor()(connection.connection)
+    # In Django's wrapper: it turns errors into Django's, and lets those see the statement who watch the connection.
+    return connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw)
+
+
+@lru_cache(maxsize=1)
+def _binary_cursor() -> Any:
+    import psycopg
+
+    class BinaryCursor(psycopg.Cursor[Any]):
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+            return super().execute(query.replace("%s", "%b"), params, **options)
+
+    return BinaryCursor

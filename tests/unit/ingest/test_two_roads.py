@@ -71,6 +71,7 @@ def tables() -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.timeout(300)
 def test_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     options = IngestOptions(create="always", target_list="All", max_new_per_day=10**6)
     sent = alerts(10_000, seed=11)
