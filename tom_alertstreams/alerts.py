@@ -13,7 +13,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 _UNDECODED: Final = object()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Alert:
     """One message of one topic, with its coordinates.
 
@@ -35,6 +35,25 @@ class Alert:
     raw: bytes | None = field(repr=False)
     _decode: Callable[[Alert], Any] | None = field(default=None, repr=False)
     _content: Any = field(default=_UNDECODED, repr=False)
+
+    def __init__(
+        self,
+        stream: str,
+        topic: str,
+        partition: int,
+        offset: int,
+        key: bytes | None,
+        headers: Headers,
+        timestamp: datetime | None,
+        raw: bytes | None,
+        _decode: Callable[[Alert], Any] | None = None,
+        _content: Any = _UNDECODED,
+    ) -> None:
+        # What dataclass makes of frozen takes twice as long, and an envelope is made of each message.
+        fields = self.__dict__
+        fields["stream"], fields["topic"], fields["partition"], fields["offset"] = stream, topic, partition, offset
+        fields["key"], fields["headers"], fields["timestamp"], fields["raw"] = key, headers, timestamp, raw
+        fields["_decode"], fields["_content"] = _decode, _content
 
     @property
     def content(self) -> Any:

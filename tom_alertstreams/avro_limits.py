@@ -12,6 +12,7 @@ import json
 import lzma
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -33,15 +34,29 @@ _INFLATERS: Final[Mapping[bytes, Callable[[], Any]]] = {
 _PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 
-def check_container(raw: bytes) -> None:
+@dataclass(frozen=True)
+class Container:
+    """The parts of an Avro object container, not yet decoded."""
+
+    #: JSON.
+    schema: bytes
+    codec: bytes
+    #: Number of records, and their bytes, compressed with the codec.
+    blocks: list[tuple[int, bytes]]
+
+
+def check_container(raw: bytes) -> Container:
     """An Avro object container may be read.
 
+    :returns: its parts.
     :raises DecodeError: it is cut, or what it holds has no bound that its bytes set.
     """
     reader = _Reader(raw, _MAGIC_BYTES)
     header = _header(reader)
-    check_schema(header.get(b"avro.schema", b""))
+    schema = header.get(b"avro.schema", b"")
+    check_schema(schema)
     sync, codec = reader.take(_SYNC_BYTES), header.get(b"avro.codec", b"null")
+    blocks: list[tuple[int, bytes]] = []
     records = inflated = 0
     while (count := reader.long_or_end()) is not None:
         records += max(0, count)
@@ -54,6 +69,8 @@ def check_container(raw: bytes) -> None:
                 raise DecodeError(f"an Avro container of more than {_LARGEST_BYTES:,} bytes when decompressed.")
         if reader.take(_SYNC_BYTES) != sync:
             raise DecodeError("broken Avro container: its blocks do not fit together.")
+        blocks.append((count, block))
+    return Container(schema, codec, blocks)
 
 
 @lru_cache(maxsize=32)
@@ -181,7 +198,9 @@ class _Walk:
         full = f"{namespace}.{name}" if namespace and "." not in name else name
         if {full, name} & self._open:
             raise DecodeError(f"in the Avro schema of the message {name[:100]} contains itself.")
-        return self._known.get(full, (True, 0))
+        if full not in self._known:  # fastavro would look for it in "__named_schemas", where a message may put anything
+            raise DecodeError(f"the Avro schema of the message has no type {name[:100]}.")
+        return self._known[full]
 
     @staticmethod
     def _full_name(schema: dict[str, Any], namespace: str) -> str:

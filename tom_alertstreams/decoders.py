@@ -15,7 +15,7 @@ from typing import Any, Final
 import fastavro
 
 from .alerts import Alert
-from .avro_limits import check_container, check_schema
+from .avro_limits import Container, check_container, check_schema
 from .exceptions import ConfigurationError, DecodeError, LookUpUnavailable
 
 Decoder = Callable[[Alert], Any]
@@ -24,7 +24,11 @@ Decoder = Callable[[Alert], Any]
 CONTAINER_MAGIC: Final = b"Obj\x01"
 #: First byte of Confluent's framing; the schema id follows, four bytes, big-endian.
 CONFLUENT_MAGIC: Final = b"\x00"
+#: How surveys (ZTF, LSST) name the images in a packet, which are most of its bytes.
+_CUTOUT: Final = "cutout"
 _REGISTRY_TIMEOUT_S = 10.0
+_JSON: Final = json.JSONDecoder()
+_JSON_SPACE: Final = " \t\n\r"
 
 
 def make_decoder(name: str = "auto", schema: str | Path | None = None) -> Decoder:
@@ -57,6 +61,8 @@ def decode_auto(raw: bytes | None, schemas: SchemaSource | None = None) -> Any:
     :raises DecodeError: a tombstone, an empty value, or bytes that are nothing of this.
     """
     raw = _present(raw)
+    if raw.lstrip()[:1] in (b"{", b"["):
+        return decode_json(raw)
     if raw.startswith(CONTAINER_MAGIC):
         return decode_container(raw)
     if raw.startswith(CONFLUENT_MAGIC):
@@ -69,8 +75,6 @@ def decode_auto(raw: bytes | None, schemas: SchemaSource | None = None) -> Any:
                 hint="Set SCHEMA in the stream's OPTIONS to the broker's schema registry or a folder of .avsc files.",
             )
         return decode_schemaless(raw[5:], schemas.by_id(schema_id))
-    if raw.lstrip()[:1] in (b"{", b"["):
-        return decode_json(raw)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -86,9 +90,14 @@ def decode_json(raw: bytes) -> Any:
     :raises DecodeError: it is not valid.
     """
     try:
-        return json.loads(raw)
+        text = raw.decode("utf-8", "surrogatepass").strip(_JSON_SPACE)
+        # json.loads looks for other encodings first, and for spaces by regular expressions: half of its time on a small alert.
+        content, end = _JSON.raw_decode(text)
+        if end != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"invalid JSON: {error}") from error
+    return content
 
 
 def decode_container(raw: bytes) -> Any:
@@ -96,15 +105,23 @@ def decode_container(raw: bytes) -> Any:
 
     :raises DecodeError: it is cut, broken, empty, compressed with a codec that is not installed, or made to exhaust us.
     """
-    check_container(raw)
+    container = check_container(raw)
     try:
-        records = list(fastavro.reader(io.BytesIO(raw)))
+        records = _records(raw, container)
     except Exception as error:
         # fastavro lets through whatever its C code met: IndexError, EOFError, struct.error, UnicodeDecodeError …
         raise DecodeError(f"broken Avro container: {type(error).__name__}: {error}") from error
     if not records:
         raise DecodeError("an Avro container without a record.")
     return records[0] if len(records) == 1 else records
+
+
+def _records(raw: bytes, container: Container) -> list[Any]:
+    if container.codec == b"null" and [count for count, _ in container.blocks] == [1]:
+        # A survey's packet. fastavro.reader would parse the schema again, which takes as long as the record does.
+        block = io.BytesIO(container.blocks[0][1])
+        return [fastavro.schemaless_reader(block, _parse(container.schema), None)]
+    return list(fastavro.reader(io.BytesIO(raw)))
 
 
 def first_record(raw: bytes) -> tuple[bytes, int]:
@@ -144,6 +161,23 @@ def decode_schemaless(raw: bytes, schema: Any) -> Any:
     return record
 
 
+def without_cutouts(content: Any) -> Any:
+    """A record, or each record of a list, without its fields that are named ``cutout…``; anything else as it is.
+
+    They are left out after they are read: a reader schema without them makes fastavro compare the two schemas at each
+    record, which takes longer than to copy the images.
+    """
+    return [_rest(record) for record in content] if isinstance(content, list) else _rest(content)
+
+
+def _rest(record: Any) -> Any:
+    if not isinstance(record, dict):
+        return record
+    if not any(str(name).startswith(_CUTOUT) for name in record):
+        return record
+    return {name: value for name, value in record.items() if not str(name).startswith(_CUTOUT)}
+
+
 class SchemaSource:
     """Avro schemas by the id in Confluent's framing, from a file, a folder or a registry; each is fetched once."""
 
@@ -178,8 +212,7 @@ class SchemaSource:
         try:
             with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_S) as answer:  # noqa: S310  (http or https only)
                 schema = json.load(answer)["schema"]
-            check_schema(schema)
-            return fastavro.parse_schema(json.loads(schema))
+            return _parse(schema)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404:
@@ -197,13 +230,23 @@ def _decode_with_key(alert: Alert) -> Any:
     return decode_schemaless(_present(alert.raw), _parse_key(alert.key))
 
 
-@lru_cache(maxsize=64)
 def _parse_key(key: bytes) -> Any:
     try:
-        check_schema(key)
-        return fastavro.parse_schema(json.loads(key))
+        return _parse(key)
     except Exception as error:  # as in decode_container
         raise DecodeError(f"the message key is no Avro schema: {type(error).__name__}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _parse(schema: bytes | str) -> Any:
+    """The schema of a message, which is looked up by all of its text: two of one name are two."""
+    check_schema(schema)
+    return fastavro.parse_schema(json.loads(schema, object_hook=_as_sent))
+
+
+def _as_sent(part: dict[str, Any]) -> dict[str, Any]:
+    """Without what fastavro notes in a schema that it has parsed: it believes such notes whoever wrote them."""
+    return {name: value for name, value in part.items() if not name.startswith("__")}
 
 
 def _parse_file(path: Path) -> Any:

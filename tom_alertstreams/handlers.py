@@ -38,6 +38,7 @@ class Mark:
     style: Style
     options: type[Any] | None = None
     prepare: Callable[..., Any] | None = None
+    cutouts: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,25 @@ class Handler:
     prepare: Callable[..., Any] | None = None
     #: Which of alert_stream, topic, metadata a 2.0 handler takes.
     keywords: frozenset[str] = frozenset()
+    #: Whether the content of its alerts has the images of a survey's packet.
+    cutouts: bool = True
 
     @property
     def marked(self) -> bool:
         """Written with one of our decorators."""
         return self.style in (Style.ALERT, Style.BATCH)
 
+    @property
+    def called(self) -> str:
+        """How it is called, for people."""
+        return self.style.value + ("" if self.cutouts else ", without cutouts")
+
 
 @overload
 def alert_handler(function: Function, /) -> Function: ...
 @overload
-def alert_handler(*, options: type[Any] | None = None) -> Callable[[Function], Function]: ...
-def alert_handler(function: Any = None, /, *, options: type[Any] | None = None) -> Any:
+def alert_handler(*, options: type[Any] | None = None, cutouts: bool = True) -> Callable[[Function], Function]: ...
+def alert_handler(function: Any = None, /, *, options: type[Any] | None = None, cutouts: bool = True) -> Any:
     """Mark a function that takes one :class:`~tom_alertstreams.alerts.Alert`.
 
     Alerts are handled in groups, one transaction a group; when one fails the group is rolled back and run again
@@ -72,10 +80,12 @@ def alert_handler(function: Any = None, /, *, options: type[Any] | None = None) 
     :class:`~tom_alertstreams.alerts.Outcome`; None is done.
 
     :param options: a frozen dataclass; built from the topic's OPTIONS at start and passed as keyword ``options``.
+    :param cutouts: False where it does not read the images of a survey's packet: the content of its alerts lacks the
+        fields at the top that are named ``cutout…``. The raw bytes have them, and so has a dead letter.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, Mark(Style.ALERT, options))
+        setattr(function, _MARK, Mark(Style.ALERT, options, cutouts=cutouts))
         return function
 
     return mark(function) if function is not None else mark
@@ -85,10 +95,15 @@ def alert_handler(function: Any = None, /, *, options: type[Any] | None = None) 
 def batch_handler(function: Function, /) -> Function: ...
 @overload
 def batch_handler(
-    *, options: type[Any] | None = None, prepare: Callable[..., Any] | None = None
+    *, options: type[Any] | None = None, prepare: Callable[..., Any] | None = None, cutouts: bool = True
 ) -> Callable[[Function], Function]: ...
 def batch_handler(
-    function: Any = None, /, *, options: type[Any] | None = None, prepare: Callable[..., Any] | None = None
+    function: Any = None,
+    /,
+    *,
+    options: type[Any] | None = None,
+    prepare: Callable[..., Any] | None = None,
+    cutouts: bool = True,
 ) -> Any:
     """Mark a function that takes a list of Alerts, all in one transaction.
 
@@ -98,10 +113,11 @@ def batch_handler(
     :param options: as for :func:`alert_handler`.
     :param prepare: called as ``prepare(alerts)`` (with ``options=`` where options are declared) before the
         transaction; may use the network, for at most PREPARE_TIMEOUT_S. Its result is the second argument.
+    :param cutouts: as for :func:`alert_handler`.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, Mark(Style.BATCH, options, prepare))
+        setattr(function, _MARK, Mark(Style.BATCH, options, prepare, cutouts))
         return function
 
     return mark(function) if function is not None else mark
@@ -125,7 +141,8 @@ def resolve(path: str, options: Mapping[str, Any] | None = None, v1_arguments: i
             )
         style, keywords = _style_of(path, function, v1_arguments)
         return Handler(path, function, style, keywords=keywords)
-    return Handler(path, function, mark.style, build_options(path, mark.options, options), mark.prepare)
+    built = build_options(path, mark.options, options)
+    return Handler(path, function, mark.style, built, mark.prepare, cutouts=mark.cutouts)
 
 
 def _import(path: str) -> Callable[..., Any]:

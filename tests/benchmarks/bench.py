@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ FIELDS = {
     "object_id": "objectId", "alert_id": "candid", "ra": "ra", "dec": "dec", "mjd": "mjd", "mag": "mag",
     "mag_error": "mag_error", "band": "band",
 }  # fmt: skip
+_SAMPLES = ROOT / "docs" / "how-to" / "fast-handlers.md"
+#: A handler of 1.x, and the same rewritten, as the document shows them.
+SLOW, FAST = "mytom.slow.store", "mytom.fast.store_all"
 _LONGEST_S = 3600.0
 
 
@@ -44,6 +49,8 @@ class Size:
     #: Targets that are there already in the row "million".
     targets: int = 1_000_000
     latency_s: int = 30
+    #: Of surveys, 70 to 140 kB each.
+    packets: int = 4_000
 
     @property
     def objects(self) -> int:
@@ -51,7 +58,7 @@ class Size:
         return max(1, self.alerts // 5)
 
 
-MINUTE = Size(alerts=3_000, repeats=1, slow_alerts=60, targets=10_000, latency_s=5)
+MINUTE = Size(alerts=3_000, repeats=1, slow_alerts=60, targets=10_000, latency_s=5, packets=100)
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ class Bench:
     say: Callable[[str], None]
     #: Where cProfile's numbers of the row "ingest" go.
     profile: Path | None = None
+    _templates: set[str] = field(default_factory=set)
 
     # --- databases ---------------------------------------------------------------------------------------------------
 
@@ -97,6 +105,31 @@ class Bench:
         self._administer(f"CREATE DATABASE {name}" + (f" TEMPLATE {source}" if source else ""))
         fill(self.servers.postgres.url(name))
         return name
+
+    def with_targets(self, count: int) -> str:
+        """The name of a database to be copied that holds Targets already: those of the alerts' objects, under other
+        names, and so many more all over the sky.
+        """
+        name = f"bench_{count}_targets"
+        if name not in self._templates:
+            self.template(name, lambda url: self._load(url, self.size.objects + count), self.empty)
+            self._templates.add(name)
+        return name
+
+    def _load(self, url: str, count: int) -> None:
+        columns = "name, type, created, modified, ra, dec, scheme, permissions, shared_by, shared_from"
+        now = datetime.now(timezone.utc).isoformat()
+        statement = f"COPY tom_targets_basetarget ({columns}) FROM STDIN"
+        with psycopg.connect(url) as connection, connection.cursor().copy(statement) as copy:
+            for number in range(count):
+                ra, dec = corpus.position(number)
+                copy.write_row((f"SEEN{number:07d}", "SIDEREAL", now, now, ra, dec, "", "PUBLIC", "", ""))
+        if list((ROOT / "tom_alertstreams").rglob("commands/reindextargets.py")):
+            done = self.tom(url).run("reindextargets", timeout_s=_LONGEST_S)
+            if done.returncode:
+                raise RuntimeError(f"reindextargets ended with {done.returncode}:\n{done.stdout[-3000:]}")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
 
     @contextmanager
     def database(self, template: str | None = None) -> Iterator[str]:
@@ -123,9 +156,15 @@ class Bench:
     @contextmanager
     def topic(self, contents: Iterator[dict[str, object]]) -> Iterator[str]:
         """A topic with these alerts."""
+        with self.topic_of_bytes(json.dumps(content).encode() for content in contents) as name:
+            yield name
+
+    @contextmanager
+    def topic_of_bytes(self, values: Iterable[bytes]) -> Iterator[str]:
+        """A topic with these messages."""
         name = f"bench-{uuid.uuid4().hex[:8]}"
         with self.servers.topic(name, corpus.PARTITIONS):
-            corpus.publish(self.servers.kafka, name, contents)
+            corpus.publish(self.servers.kafka, name, values)
             yield name
 
     # --- programs ------------------------------------------------------------------------------------------------------
@@ -137,6 +176,7 @@ class Bench:
         tom: Tom,
         *,
         delivery: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
         gcn: bool = False,
         profile: Path | None = None,
     ) -> Timing:
@@ -144,17 +184,8 @@ class Bench:
 
         :param gcn: through the stream whose 1.x handlers get a Kafka message, as upstream's.
         """
-        kafka = self.servers.kafka.bootstrap_servers
-        options: dict[str, Any] = {"GROUP_ID": uuid.uuid4().hex, "TOPIC_HANDLERS": {topic: handler}}
-        if gcn:
-            name = "tom_alertstreams.alertstreams.gcn.GCNClassicAlertStream"
-            options |= {"GCN_CLASSIC_CLIENT_ID": "", "GCN_CLASSIC_CLIENT_SECRET": "", "START_POSITION": "earliest"}
-            options["CONFIG"] = {"bootstrap.servers": kafka}
-        else:
-            name = "tom_alertstreams.alertstreams.kafka.KafkaAlertStream"
-            options["BOOTSTRAP_SERVERS"] = kafka
         settings = {"BATCH_SIZE": BATCH, "BATCH_SECONDS": 60.0, **(delivery or {})}
-        tom.streams = [{"NAME": name, "LABEL": "bench", "OPTIONS": options, "DELIVERY": settings}]
+        tom.streams = [stream(self.servers.kafka.bootstrap_servers, {topic: handler}, settings, options, gcn=gcn)]
         arguments = [str(profile)] if profile else []
         return self.timing([sys.executable, "-m", "tests.benchmarks.reader", *arguments], tom)
 
@@ -169,13 +200,19 @@ class Bench:
         arguments = [self.servers.kafka.bootstrap_servers, topic, uuid.uuid4().hex, handler, str(alerts)]
         return self.timing([sys.executable, "-m", "tests.benchmarks.upstream", *arguments], tom)
 
+    def bare(self, what: str, topic: str, alerts: int, *more: str, tom: Tom | None = None) -> Timing:
+        """A client without any framework: see bare.py."""
+        arguments = [what, self.servers.kafka.bootstrap_servers, topic, str(alerts), *more]
+        return self.timing([sys.executable, "-m", "tests.benchmarks.bare", *arguments], tom)
+
     def timing(self, command: Sequence[str], tom: Tom | None = None) -> Timing:
         """Run a program to its end and read its last line.
 
         :raises RuntimeError: it failed; what it printed is in the message.
         """
         before = self._server_times()
-        environment = tom.environment() if tom else {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = tom.environment() if tom else dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, self.folder)))
         done = subprocess.run(
             command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=_LONGEST_S, check=False
         )
@@ -190,14 +227,39 @@ class Bench:
         return processor_time_s(self.servers.postgres.pid), processor_time_s(self.servers.kafka.pid)
 
 
-def ready_made(**options: Any) -> dict[str, Any]:
-    """The entry of TOPIC_HANDLERS for the ready-made ingest of the alerts of corpus.py."""
-    from tom_alertstreams.ingest.options import IngestOptions
+def stream(
+    kafka: str,
+    handlers: Mapping[str, str | dict[str, Any]],
+    delivery: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+    *,
+    gcn: bool = False,
+) -> dict[str, Any]:
+    """An entry of ALERT_STREAMS, with a consumer group of its own. :param gcn: as for :meth:`Bench.read`."""
+    given: dict[str, Any] = {"GROUP_ID": uuid.uuid4().hex, "TOPIC_HANDLERS": dict(handlers), **(options or {})}
+    if gcn:
+        name = "tom_alertstreams.alertstreams.gcn.GCNClassicAlertStream"
+        given |= {"GCN_CLASSIC_CLIENT_ID": "", "GCN_CLASSIC_CLIENT_SECRET": "", "START_POSITION": "earliest"}
+        given["CONFIG"] = {"bootstrap.servers": kafka}
+    else:
+        name = "tom_alertstreams.alertstreams.kafka.KafkaAlertStream"
+        given["BOOTSTRAP_SERVERS"] = kafka
+    return {"NAME": name, "LABEL": "bench", "OPTIONS": given, "DELIVERY": dict(delivery)}
 
-    given = {"CREATE": "always", "MAX_NEW_PER_DAY": 10**9, **options}
-    if "fields" in {field.name for field in fields(IngestOptions)}:
-        return {"HANDLER": "tom_alertstreams.ingest.handlers.ingest_targets", "OPTIONS": {**given, "FIELDS": FIELDS}}
-    return {"HANDLER": "tests.benchmarks.handlers.ingest_flat", "OPTIONS": given}
+
+def flat(**options: Any) -> dict[str, Any]:
+    """The entry of TOPIC_HANDLERS for the ready-made ingest of the alerts of corpus.py."""
+    return {
+        "HANDLER": "tom_alertstreams.ingest.handlers.ingest_targets",
+        "OPTIONS": {"CREATE": "always", "MAX_NEW_PER_DAY": 10**9, "HOOKS": "off", "FIELDS": FIELDS, **options},
+    }
+
+
+def write_samples(folder: Path) -> None:
+    """The modules of the user's that the document shows, to be imported from this folder."""
+    (folder / "mytom").mkdir()
+    for name, source in re.findall(r"^```python\n# mytom/(\w+\.py)\n(.*?)^```", _SAMPLES.read_text(), re.M | re.S):
+        (folder / "mytom" / name).write_text(source)
 
 
 def processor_time_s(pid: int | None) -> float:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.brokers import RunningKafka
 
@@ -12,7 +11,8 @@ PARTITIONS = 4
 #: As of 2026, and far from any daylight saving.
 FIRST_MJD = 61_350.0
 _BANDS = "ugrizy"
-_FLUSH_EVERY = 20_000
+#: Bytes that the client may hold.
+_FLUSH_EVERY = 8_000_000
 
 
 def position(number: int) -> tuple[float, float]:
@@ -23,20 +23,18 @@ def position(number: int) -> tuple[float, float]:
     )
 
 
-def alerts(
-    count: int, objects: int, *, prefix: str = "ZTF26", first_object: int = 0, first_alert: int = 1
-) -> Iterator[dict[str, object]]:
-    """So many alerts of so many objects, drawn at random; the objects of one prefix are the same in each call.
+def alerts(count: int, objects: int, *, each_its_own_name: bool = False) -> Iterator[dict[str, object]]:
+    """So many alerts of so many objects, drawn at random, the same in each call.
 
-    :param first_alert: candid of the first; each is one more than that before.
+    :param each_its_own_name: no two alerts have the same object id: an object is known by its position alone.
     """
     dice = random.Random(count * 31 + objects)
     for n in range(count):
-        number = first_object + dice.randrange(objects)
+        number = dice.randrange(objects)
         ra, dec = position(number)
         yield {
-            "objectId": f"{prefix}{number:07d}",
-            "candid": 3_000_000_000_000_000_000 + first_alert + n,
+            "objectId": f"ZTF27{n:07d}" if each_its_own_name else f"ZTF26{number:07d}",
+            "candid": 3_000_000_000_000_000_001 + n,
             "ra": ra,
             "dec": dec,
             "mjd": round(FIRST_MJD + n * 1e-5, 7),
@@ -48,12 +46,13 @@ def alerts(
         }
 
 
-def publish(kafka: RunningKafka, topic: str, contents: Iterator[dict[str, object]]) -> int:
-    """Send them, in turn to each partition. Returns how many they were."""
-    n = -1
-    for n, content in enumerate(contents):
-        kafka.produce(topic, json.dumps(content), partition=n % PARTITIONS)
-        if n % _FLUSH_EVERY == 0:
+def publish(kafka: RunningKafka, topic: str, values: Iterable[bytes]) -> None:
+    """Send these messages, in turn to each partition."""
+    waiting = 0
+    for n, value in enumerate(values):
+        kafka.produce(topic, value, partition=n % PARTITIONS)
+        waiting += len(value)
+        if waiting > _FLUSH_EVERY:
             kafka.flush(60)
+            waiting = 0
     kafka.flush(60)
-    return n + 1

@@ -119,7 +119,7 @@ def main() -> None:
         consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in offsets.items()])
         done, began, used = 0, 0.0, 0.0
         while done < int(count):
-            batch = consumer.consume(size, 0.5)
+            batch = consumer.consume(min(size, int(count) - done), 0.5)
             if not began and batch:
                 began, used = time.perf_counter(), time.process_time()
             if batch:

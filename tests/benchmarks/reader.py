@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import cProfile
+import gc
 import sys
 from typing import Any
 
@@ -46,6 +47,7 @@ def main() -> None:
     stream.open_alert = first_alert
     status = Status(stream.settings.label, tally=Laps())
     loop = DeliveryLoop(stream, Control(once=True), status)
+    gc.freeze()  # as readstreams does
     if len(sys.argv) > 1:
         profile = cProfile.Profile()
         profile.runcall(loop.run)

@@ -81,6 +81,8 @@ class Report:
     command: str
     lines: list[Line] = field(default_factory=list)
     began: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    #: How many programs wanted a core in the minute before; much more than 0: something else was running.
+    load_before: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def table(self) -> str:
         """A line for each measure, and below it what else there is to say."""
@@ -109,6 +111,7 @@ class Report:
             "command": self.command,
             "began": self.began.isoformat(timespec="seconds"),
             "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "load_before": round(self.load_before, 2),
             "machine": machine(),
             "lines": [line.as_json() for line in self.lines],
         }
@@ -122,8 +125,6 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": _processor(),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
-        #: Programs that waited for a core when it began and as it ended; more than the cores: something else ran too.
-        "load": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in packages},

@@ -18,15 +18,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests import services
-from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size
-from tests.benchmarks.ingest import ingest
+from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size, write_samples
+from tests.benchmarks.group import latency, memory, two
+from tests.benchmarks.ingest import ingest, million, position
+from tests.benchmarks.loop import legacy, noop, rewritten
 from tests.benchmarks.results import Line, Report
+from tests.benchmarks.sqlite import sqlite
+from tests.benchmarks.surveys import history, packets
 from tests.faults.servers import Servers
 from tests.processes import ROOT
 
 Row = Callable[[Bench], list[Line]]
 ROWS: dict[str, Row] = {
     "ingest": ingest,
+    "position": position,
+    "million": million,
+    "legacy": legacy,
+    "noop": noop,
+    "packets": packets,
+    "history": history,
+    "sqlite": sqlite,
+    "two": two,
+    "latency": latency,
+    "memory": memory,
+    "rewritten": rewritten,
 }
 
 
@@ -65,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tempfile.TemporaryDirectory(prefix="tom-alertstreams-kafka-") as home,
             Servers(Path(home)) as servers,
         ):
+            write_samples(Path(folder))
             run(names, Bench(servers, Path(folder), size, say, options.profile), report)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -60,6 +60,12 @@ def each(alert: Alert) -> None:
     meet_trouble(alert)
 
 
+@alert_handler(cutouts=False)
+def each_without_cutouts(alert: Alert) -> None:
+    """The same of what is left of the content."""
+    each(alert)
+
+
 @batch_handler
 def many(alerts: list[Alert]) -> None:
     """Gets a list."""

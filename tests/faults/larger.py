@@ -42,6 +42,7 @@ def _run(proof: str, module: str, options: list[str], environment: dict[str, str
     log = folder / "pytest.log"
     say(f"{proof}: {module} with {' '.join(f'{name}={environment[name]}' for name in list(environment)[:2])}")
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 2), *options, module]
+    command.append(f"--basetemp={folder / 'pytest'}")
     with log.open("w") as output:
         done = subprocess.run(command, env={**os.environ, **environment}, stdout=output, stderr=output, check=False)
     lines = log.read_text(errors="replace").splitlines()

@@ -24,6 +24,8 @@ from tom_alertstreams.exceptions import DecodeError
 
 ONE = {"type": "record", "name": "one", "fields": [{"name": "n", "type": "long"}]}
 NODE = {"type": "record", "name": "node", "fields": [{"name": "next", "type": ["null", "node"]}]}
+#: What fastavro writes into a schema that it has parsed, and believes when it finds it there.
+HINTS = {"__fastavro_parsed": True, "__named_schemas": {"node": NODE}}
 SYNC = b"s" * 16
 
 
@@ -71,6 +73,7 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("a map of the same", container({"type": "map", "values": MANY_NULLS}, b"\0"), "out of nothing"),
     ("records without a byte", container("null", b"", records=2**40), "more than 10,000 records"),
     ("a deep schema", container(json.loads('{"type": "array", "items":' * 200 + '"int"' + "}" * 200), b"\0"), "levels deep"),
+    ("a type known from elsewhere", container({**field_of("node"), **HINTS}, b"\x02" * 1_000_000 + b"\0"), "no type node"),
     ("no schema", container(None, b"\0"), "is none"),
     ("an integer without an end", b"Obj\x01" + b"\xff" * 20, "more than 64 bits"),
     ("a negative length", container(ONE, b"\x02")[:-18] + long(-5) + b"\x02" + SYNC, "cut short"),
@@ -111,6 +114,35 @@ def test_schema_in_the_key() -> None:
     decode = make_decoder("key-schema")
     with pytest.raises(DecodeError, match="contains itself"):
         decode(Alert("s", "t", 0, 0, json.dumps(NODE).encode(), (), None, b"\x02" * 100_000 + b"\x00"))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_each_message_of_a_known_schema_is_looked_at(known: bool) -> None:
+    assert decode_container(container(ONE, b"\x02")) == {"n": 1}
+    schema = ONE if known else {**ONE, "doc": "another"}
+    for broken in (
+        container(schema, b"\x02")[:-1],
+        container(schema, b"\x02")[:-1] + b"t",
+        container(schema, b"\x02" * 10_001, records=10_001),
+        container(schema, b"", records=1),
+        container(schema, b"\x02", records=0),
+    ):
+        for _ in range(2):
+            with pytest.raises(DecodeError):
+                decode_container(broken)
+    assert decode_container(container(schema, b"\x02")) == {"n": 1}
+
+
+def test_types_are_the_schemas_own() -> None:
+    with pytest.raises(DecodeError, match="no type node"):
+        check_schema(json.dumps({**field_of("node"), **HINTS}))
+    # Where it has one of that name, what fastavro noted is not read.
+    schema = {**field_of({**ONE, "name": "node"}, "org.example.node"), **HINTS}
+    schema["__named_schemas"] = {"org.example.node": {**ONE, "fields": [{"name": "evil", "type": "long"}]}}
+    content = {"f0": {"n": 1}, "f1": {"n": 2}}
+    assert decode_container(container(schema, b"\x02\x04")) == content
+    key = json.dumps(schema).encode()
+    assert make_decoder("key-schema")(Alert("s", "t", 0, 0, key, (), None, b"\x02\x04")) == content
 
 
 SOUND: list[Any] = [

@@ -16,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.decoders import SchemaSource, decode_auto, decode_schemaless, first_record, make_decoder
+from tom_alertstreams.decoders import (
+    SchemaSource,
+    decode_auto,
+    decode_schemaless,
+    first_record,
+    make_decoder,
+    without_cutouts,
+)
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, LookUpUnavailable
 
 SCHEMA = {
@@ -33,9 +40,9 @@ def bare(record: dict[str, Any] = RECORD) -> bytes:
     return out.getvalue()
 
 
-def container(*records: dict[str, Any], codec: str = "null") -> bytes:
+def container(*records: dict[str, Any], codec: str = "null", schema: Any = SCHEMA) -> bytes:
     out = io.BytesIO()
-    fastavro.writer(out, fastavro.parse_schema(SCHEMA), records, codec=codec)
+    fastavro.writer(out, fastavro.parse_schema(schema), records, codec=codec)
     return out.getvalue()
 
 
@@ -57,6 +64,10 @@ class TestAuto:
         [
             (b'{"a": 1}', {"a": 1}),
             (b" \n[1]", [1]),
+            (b'\t{"a": 1} \r\n', {"a": 1}),
+            (b'{"a": 1, "a": 2}', {"a": 2}),
+            (b'{"a": "\xed\xa0\x80"}', {"a": "\ud800"}),
+            (b'{"a": [-Infinity, 1e999]}', {"a": [float("-inf"), float("inf")]}),
             ("Swift söker".encode(), "Swift söker"),
             (b"<voe:VOEvent/>", "<voe:VOEvent/>"),
             (container(RECORD), RECORD),
@@ -73,6 +84,9 @@ class TestAuto:
             (None, "tombstone"),
             (b"", "empty"),
             (b'{"a": ', "invalid JSON"),
+            (b"{} {}", "invalid JSON: Extra data"),
+            (b"[1]\xc2\xa0", "invalid JSON: Extra data"),  # a space to Python only
+            (b'{"a": "\xff"}', "invalid JSON"),
             (b"[" * 100_000, "invalid JSON"),
             (container(RECORD)[:-5], "broken Avro container"),
             (container(), "without a record"),
@@ -90,6 +104,24 @@ class TestAuto:
     def test_any_bytes_are_decoded_or_an_error(self, raw: bytes) -> None:
         for candidate in (raw, b"Obj\x01" + raw, b"{" + raw, container(RECORD)[: len(raw)] + raw):
             assert isinstance(decoded_or_error(candidate), DecodeError | dict | list | str)
+
+
+class TestContainers:
+    def test_a_schema_is_parsed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        parsed: list[Any] = []
+        parse_schema = fastavro.parse_schema
+        schema = {**SCHEMA, "doc": "read for the first time here"}
+        messages = [container({"candid": n, "ra": 0.5}, schema=schema) for n in range(3)]
+        monkeypatch.setattr(fastavro, "parse_schema", lambda schema: parsed.append(schema) or parse_schema(schema))
+        assert [decode_auto(message)["candid"] for message in messages] == [0, 1, 2]
+        assert parsed == [schema]
+
+    def test_two_schemas_of_one_name(self) -> None:
+        other = {**SCHEMA, "fields": [{"name": "object", "type": "string"}, {"name": "jd", "type": "double"}]}
+        for _ in range(2):
+            assert decode_auto(container(RECORD)) == RECORD
+            record = {"object": "ZTF26aaaaaaa", "jd": 2461000.5}
+            assert decode_auto(container(record, schema=other)) == record
 
 
 class TestSchemaless:
@@ -201,3 +233,27 @@ def test_first_record(raw: bytes, count: int) -> None:
     first, found = first_record(raw)
     assert found == count
     assert decode_auto(first) == RECORD if count > 1 else first == raw
+
+
+@pytest.mark.parametrize(
+    ("content", "rest"),
+    [
+        ({"candid": 1, "cutoutScience": {"stampData": b"x"}, "cutoutTemplate": None}, {"candid": 1}),
+        ([{"cutoutDifference": b"x"}, {"candid": 1}], [{}, {"candid": 1}]),
+        ({"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}, {"candidate": {"cutouts": 3}, "Cutout": 1, 2: 3}),
+        ([[{"cutout": 1}]], [[{"cutout": 1}]]),
+        ("cutout", "cutout"),
+        (b"cutout", b"cutout"),
+        (None, None),
+    ],
+)
+def test_without_cutouts(content: Any, rest: Any) -> None:
+    assert without_cutouts(content) == rest
+
+
+def test_what_surveys_send_without_cutouts(samples: Path) -> None:
+    for path in sorted(samples.glob("ztf/*.avro")) + sorted(samples.glob("lsst/*.avro")):
+        content = decode_auto(path.read_bytes())
+        for record in content if isinstance(content, list) else [content]:
+            images = {"cutoutScience", "cutoutTemplate", "cutoutDifference"}
+            assert set(record) - set(without_cutouts(record)) == images

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tom_alertstreams.exceptions import ConfigurationError
-from tom_alertstreams.handlers import Style, resolve
+from tom_alertstreams.handlers import Style, alert_handler, batch_handler, resolve
 
 
 def three(a: Any, b: Any, c: Any) -> None: ...
@@ -17,6 +17,18 @@ def two(model: Any, meta: Any) -> None: ...
 
 
 def named(alert: Any, *, something: Any) -> None: ...
+
+
+@alert_handler(cutouts=False)
+def small(alert: Any) -> None: ...
+
+
+@batch_handler(cutouts=False)
+def small_batch(alerts: Any) -> None: ...
+
+
+@batch_handler
+def whole_batch(alerts: Any) -> None: ...
 
 
 def new_style(alert: Any, *, alert_stream: Any, **kwargs: Any) -> None: ...
@@ -34,3 +46,13 @@ def test_a_call_that_does_not_fit_is_told_at_the_start(name: str, arguments: int
 )
 def test_how_it_is_called(name: str, arguments: int, style: Style) -> None:
     assert resolve(f"{__name__}.{name}", None, arguments).style is style
+
+
+@pytest.mark.parametrize(
+    ("name", "cutouts"),
+    [("small", False), ("small_batch", False), ("whole_batch", True), ("three", True), ("new_style", True)],
+)
+def test_whether_it_reads_cutouts(name: str, cutouts: bool) -> None:
+    handler = resolve(f"{__name__}.{name}", None, 3 if name == "three" else 1)
+    assert handler.cutouts is cutouts
+    assert handler.called == handler.style.value + ("" if cutouts else ", without cutouts")

@@ -111,9 +111,7 @@ def _report(stream: AlertStream) -> StreamReport:
         )
         return StreamReport(stream.settings.label, stream.settings.name, "", "", keys)
     keys = tuple(
-        KeyReport(
-            key, binding.handler.path, binding.handler.style.value + ("" if binding.topic.atomic else ", outside")
-        )
+        KeyReport(key, binding.handler.path, binding.handler.called + ("" if binding.topic.atomic else ", outside"))
         for key, binding in stream.bindings.items()
     )
     return StreamReport(stream.settings.label, stream.settings.name, stream.group_id, stream.start, keys)

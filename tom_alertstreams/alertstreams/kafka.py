@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from functools import cached_property
-from typing import Any, ClassVar, cast
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from tom_alertstreams.alerts import Alert, Headers
 from tom_alertstreams.conf import Start
-from tom_alertstreams.decoders import Decoder, make_decoder
+from tom_alertstreams.decoders import Decoder, make_decoder, without_cutouts
 from tom_alertstreams.delivery.loop import DeliveryLoop
 from tom_alertstreams.delivery.runs import Status
 from tom_alertstreams.delivery.source import Binding, Control
@@ -57,6 +57,8 @@ class KafkaAlertStream(AlertStream):
         if config is not None and not isinstance(config, Mapping):
             raise ConfigurationError("CONFIG is not a dict.", hint="It holds librdkafka settings.")
         self._decoder: Decoder = make_decoder(getattr(self, "decoder", "auto"), getattr(self, "schema", None))
+        #: Topic → how its alerts are decoded.
+        self._decode_of = lru_cache(maxsize=4096)(self._choose_decode)
 
     # --- what a subclass may change --------------------------------------------------------------------------------
 
@@ -136,18 +138,20 @@ class KafkaAlertStream(AlertStream):
         )
 
     def open_alert(self, message: Message) -> Alert:
-        kind, milliseconds = message.timestamp()
-        sent = None
-        if kind != TIMESTAMP_NOT_AVAILABLE and milliseconds >= 0:
-            sent = datetime.fromtimestamp(milliseconds / 1000, tz=timezone.utc)
-        return self.restore_alert(
-            topic=cast(str, message.topic()),
-            partition=cast(int, message.partition()),
-            offset=cast(int, message.offset()),
-            key=_bytes(message.key()),
-            headers=_headers(message.headers()),
-            timestamp=sent,
-            raw=_bytes(message.value()),
+        topic: Any = message.topic()
+        partition: Any = message.partition()
+        offset: Any = message.offset()
+        key, raw, headers = _bytes(message.key()), _bytes(message.value()), _headers(message.headers())
+        return Alert(
+            self.settings.label,
+            topic,
+            partition,
+            offset,
+            key,
+            headers,
+            _sent(*message.timestamp()),
+            raw,
+            self._decode_of(topic),
         )
 
     def restore_alert(
@@ -161,7 +165,9 @@ class KafkaAlertStream(AlertStream):
         timestamp: datetime | None,
         raw: bytes | None,
     ) -> Alert:
-        return Alert(self.settings.label, topic, partition, offset, key, headers, timestamp, raw, self.decode)
+        return Alert(
+            self.settings.label, topic, partition, offset, key, headers, timestamp, raw, self._decode_of(topic)
+        )
 
     def verify(self) -> None:
         """Build every handler's options and every topic's pattern now rather than at the first alert."""
@@ -178,6 +184,14 @@ class KafkaAlertStream(AlertStream):
     def listen(self) -> None:
         """Run the delivery loop until it is told to stop."""
         DeliveryLoop(self, self.control or Control(), self.status).run()
+
+    def _choose_decode(self, topic: str) -> Decoder:
+        key = self.topic_keys.match(topic)
+        wants_cutouts = key is None or self.bindings[key].handler.cutouts
+        return self.decode if wants_cutouts else self._decode_without_cutouts
+
+    def _decode_without_cutouts(self, alert: Alert) -> Any:
+        return without_cutouts(self.decode(alert))
 
     # --- for subclasses --------------------------------------------------------------------------------------------
 
@@ -203,6 +217,19 @@ def kafka_message(alert: Alert) -> Message:
     )
 
 
+def _sent(kind: int, milliseconds: int) -> datetime | None:
+    if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0:
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # a producer may write anything there: microseconds lie in the year 55,000
+        return None
+
+
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
@@ -211,4 +238,4 @@ def _headers(headers: Any) -> Headers:
     if not headers:
         return ()
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return tuple((name, _bytes(value)) for name, value in pairs)
+    return tuple([(name, _bytes(value)) for name, value in pairs])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tom_alertstreams.alerts import Alert, Outcome
@@ -53,26 +54,24 @@ class Calls:
         if handler.style is Style.ALERT:
             if error := content_error(alert):
                 raise error
-            keywords = {} if handler.options is None else {"options": handler.options}
-
-            def call() -> Outcome:
-                answer = self._run(binding, [alert], alert, **keywords)
-                return answer if isinstance(answer, Outcome) else Outcome.done()
-
-            return call
-        arguments = self._source.handler_arguments(alert)
+            return partial(self._one, binding, alert)
+        arguments, keywords = self._source.handler_arguments(alert), dict[str, Any]()
         if handler.style is Style.V2:
             offered = {"alert_stream": self._source, "topic": alert.topic, "metadata": (*arguments, None)[1]}
             keywords = {name: value for name, value in offered.items() if name in handler.keywords}
             arguments = arguments[:1]
-        else:
-            keywords = {}
+        return partial(self._unmarked, binding, alert, arguments, keywords)
 
-        def call_unmarked() -> Outcome:
-            self._run(binding, [alert], *arguments, **keywords)
-            return Outcome.done()
+    def _one(self, binding: Binding, alert: Alert) -> Outcome:
+        options = binding.handler.options
+        answer = self._run(binding, [alert], alert, **({} if options is None else {"options": options}))
+        return answer if isinstance(answer, Outcome) else Outcome.done()
 
-        return call_unmarked
+    def _unmarked(
+        self, binding: Binding, alert: Alert, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> Outcome:
+        self._run(binding, [alert], *arguments, **keywords)
+        return Outcome.done()
 
     def ready_or_failed(self, binding: Binding, alert: Alert) -> Callable[[], Outcome]:
         """As :meth:`ready`; where the alert cannot be decoded, a call that says so."""

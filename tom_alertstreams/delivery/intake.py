@@ -60,6 +60,7 @@ class Intake:
         #: What Kafka was last told, so that an idle stream sends it nothing.
         self._mirrored: dict[Partition, int] = {}
         self._paused = False
+        self._polled_at = float("-inf")
         self._installation = ""
         self._take_over = source.settings.delivery.take_over
         self._gaps = Gaps(status, errors, self._on_gap)
@@ -123,17 +124,30 @@ class Intake:
         """Alerts are held, or partitions are not placed yet: nothing more is to be fetched."""
         return self.unplaced is not None or any(self.held.values())
 
+    @property
+    def polled_lately(self) -> bool:
+        """The consumer was polled within BATCH_SECONDS.
+
+        While alerts are held it need not be polled again: partitions would be paused for that, and librdkafka drops what it
+        has fetched ahead of a partition that is paused, and fetches it again.
+        """
+        return time.monotonic() - self._polled_at < self.source.settings.delivery.batch_seconds
+
     # --- fetching --------------------------------------------------------------------------------------------------
 
     def poll(self, timeout_s: float, *, fetch: bool) -> None:
         """Keep our place in the group, and with ``fetch`` take what has come."""
+        self._polled_at = time.monotonic()
         self._pause(not fetch)
         message = self.consumer.poll(timeout_s)
         if message is None:
             return
         # poll, then what else is queued: consume(n, t) alone waits for n messages, or not, depending on the version
-        # (confluent-kafka-python issue 2205).
-        for fetched in (message, *self.consumer.consume(self.source.settings.delivery.batch_size - 1, 0)):
+        # (confluent-kafka-python issue 2205). No more than one group, going by the size of the first: what is left over
+        # would be held in memory.
+        settings = self.source.settings.delivery
+        fit = settings.batch_bytes // max(1, len(message.value() or b""))
+        for fetched in (message, *self.consumer.consume(min(settings.batch_size - 1, fit), 0)):
             self._receive(fetched)
 
     def _pause(self, pause: bool) -> None:
@@ -151,8 +165,10 @@ class Intake:
             return
         if partition not in self.assigned or message.offset() < self.offsets.next_offset(partition):
             return  # fetched before a rebalance or a seek
-        alert = self.source.open_alert(message)
-        self.held.setdefault(self.source.topic_keys.match(alert.topic), deque()).append(alert)
+        key = self.source.topic_keys.match(partition[0])
+        if key not in self.held:
+            self.held[key] = deque()
+        self.held[key].append(self.source.open_alert(message))
 
     def _receive_error(self, error: KafkaError, partition: Partition) -> None:
         ours = partition in self.assigned  # else it is of a time before a rebalance

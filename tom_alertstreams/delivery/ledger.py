@@ -67,9 +67,13 @@ class Ledger:
         self._new_rows = {}
         counts: Counter[tuple[str, str, str]] = Counter()
         became: Counter[str] = Counter()
+        done: Counter[str] = Counter()  # by topic; what nearly all are
         rejected: list[tuple[Alert, Outcome]] = []
         settled: list[DeadLetter] = []
         for alert, answer, row in zip(alerts, outcomes, previous, strict=True):
+            if row is None and answer.kind == "done":
+                done[alert.topic] += 1
+                continue
             outcome = _storable(answer)
             if outcome.kind in ("failed", "retry"):
                 outcome = self._keep(binding, alert, outcome, row)
@@ -81,6 +85,9 @@ class Ledger:
             # A dead letter that is tried again in vain is the same dead letter still.
             if not (outcome.kind == "failed" and _was_given_up(row)):
                 counts[alert.topic, outcome.kind, outcome.code if outcome.kind == "rejected" else ""] += 1
+        for topic, n in done.items():
+            counts[topic, "done", ""] += n
+            became["done"] += n
         self._settle(settled)
         self._reject(binding, rejected)
         self._count(counts)
@@ -255,12 +262,14 @@ def _storable(outcome: Outcome) -> Outcome:
     delay_s = (
         outcome.delay_s if isinstance(outcome.delay_s, (int, float)) and isfinite(outcome.delay_s) else _LONGEST_DELAY_S
     )
-    return replace(
-        outcome,
-        code=clean(str(outcome.code or "unspecified"), 32 if outcome.kind == "rejected" else _ERROR_LENGTH),
-        object_id=clean("" if outcome.object_id is None else str(outcome.object_id), 100),
-        delay_s=min(max(0.0, delay_s), _LONGEST_DELAY_S),
-    )
+    given = outcome.code, outcome.object_id, outcome.delay_s
+    plain = type(outcome.code) is type(outcome.object_id) is str
+    code = clean(str(outcome.code or "unspecified"), 32 if outcome.kind == "rejected" else _ERROR_LENGTH)
+    object_id = clean("" if outcome.object_id is None else str(outcome.object_id), 100)
+    delay_s = min(max(0.0, delay_s), _LONGEST_DELAY_S)
+    if plain and (code, object_id, delay_s) == given:  # nearly always: most alerts of a survey are rejected by rules
+        return outcome
+    return replace(outcome, code=code, object_id=object_id, delay_s=delay_s)
 
 
 def _class_name(error: Exception | None) -> str:

@@ -179,6 +179,8 @@ class DeliveryLoop:
         """Fetch; while alerts are held or something is away, only keep our place in the group."""
         away_s = max(0.0, self._waits_until - time.monotonic())
         fetch = not away_s and not self._intake.busy
+        if not fetch and not away_s and self._intake.polled_lately:
+            return
         self._intake.poll(min(_POLL_S, away_s) if away_s else _POLL_S if fetch else 0.0, fetch=fetch)
 
     def _broker_is_down(self) -> bool:

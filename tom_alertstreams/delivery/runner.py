@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from django import db
-from django.db import connection, reset_queries, transaction
+from django.db import connection, connections, reset_queries, transaction
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import (
@@ -230,10 +230,11 @@ class Runner:
         self, binding: Binding, calls: Sequence[Callable[[], Outcome]], savepoints: bool
     ) -> list[Outcome]:
         deadline = time.monotonic() + binding.topic.delivery.batch_seconds
+        database = connections[db.DEFAULT_DB_ALIAS]  # what ``connection`` looks up anew each time
         outcomes = []
         for call in calls:
             outcomes.append(self._under_savepoint(call) if savepoints else call())
-            if connection.get_rollback() or self.stopping() or time.monotonic() >= deadline:
+            if database.get_rollback() or self.stopping() or time.monotonic() >= deadline:
                 break
         return outcomes
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import db
 from django.utils import timezone
@@ -30,8 +30,7 @@ _GAPS_KEPT = 100
 State = StreamRun.State
 
 
-@dataclass(frozen=True)
-class InHand:
+class InHand(NamedTuple):
     """What a handler is working on."""
 
     binding: Binding

@@ -1,25 +1,22 @@
-"""Many rows at once: statements that take whole columns on PostgreSQL, the ORM elsewhere. Both write the same rows.
+"""Many rows at once: statements that take whole columns on PostgreSQL, row by row elsewhere. Both write the same rows.
 
-On PostgreSQL a statement of any number of rows is one text, so neither Django nor the server builds it anew for each
-batch, and no instance of a model is made for a row.
+A statement is one text for any number of rows, so neither Django nor the server builds it anew for each batch, and no
+instance of a model is made for a row.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, models
 from django.db.models import F
 from django.db.models.lookups import Lookup
 from django.utils import timezone
-
-#: Rows in one statement of the ORM.
-_BATCH: Final = 500
 
 
 class AnyOf(Lookup[Any]):
@@ -76,10 +73,38 @@ def insert(
         return []
     if on_postgresql():
         return _insert_columns(model, columns, returning)
-    names = list(columns)
-    rows = [model(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
-    model._default_manager.bulk_create(rows, ignore_conflicts=True, batch_size=_BATCH)
+    _insert_rows(model, columns)
     return []
+
+
+def _insert_rows(model: type[models.Model], columns: Mapping[str, Sequence[Any]]) -> None:
+    quote = connection.ops.quote_name
+    fields = {field.attname: field for field in model._meta.local_concrete_fields}
+    others = [name for name, field in fields.items() if name not in columns and not field.primary_key]
+    into = ", ".join(quote(str(fields[name].column)) for name in (*columns, *others))
+    marks = ", ".join(["%s"] * (len(columns) + len(others)))
+    sql = f"INSERT INTO {quote(model._meta.db_table)} ({into}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+    rest = tuple(_default(model, name) for name in others)
+    sent = [list(map(_as_sent(fields[name]), values)) for name, values in columns.items()]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, [row + rest for row in zip(*sent, strict=True)])
+
+
+def _as_sent(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
+    """How a driver wants a value of this field."""
+    if isinstance(field, models.JSONField):
+        return _json
+    if isinstance(field, models.DateTimeField):
+        return connection.ops.adapt_datetimefield_value
+    return _as_it_is
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value) if value else "{}"
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _insert_columns(
@@ -89,7 +114,7 @@ def _insert_columns(
     arrays: dict[str, list[Any]] = {}
     scalars: dict[str, Any] = {}
     for name, column in columns.items():
-        values = [json.dumps(value) if value else "{}" for value in column] if name in as_json else list(column)
+        values = list(map(_json, column) if name in as_json else column)
         # Half of the columns of a batch have one value throughout: it is sent once.
         if len(values) > 1 and values.count(values[0]) == len(values):
             scalars[name] = values[0]
@@ -141,8 +166,18 @@ def _base_type(field: models.Field[Any, Any]) -> str:
 def _default(model: type[models.Model], name: str) -> Any:
     field = next(field for field in model._meta.local_concrete_fields if field.attname == name)
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
-        return timezone.now()
+        return connection.ops.adapt_datetimefield_value(timezone.now())
     return field.get_db_prep_save(field.get_default(), connection)
+
+
+def look_up(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Rows of a statement that finds a few rows for each of many values; inside a transaction.
+
+    PostgreSQL overrates what such statements cost, and would compile each anew for longer than it runs.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL jit = off")
+    return run(sql, columns)
 
 
 def run(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:

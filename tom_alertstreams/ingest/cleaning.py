@@ -38,9 +38,13 @@ def cleaned(report: TargetReport) -> TargetReport:
         alert_id=clean_text(report.alert_id) if len(report.alert_id) <= MAX_KEY else "",
         photometry=_all(report.photometry, _point),
         classifications=_all(report.classifications, _classification),
-        extras={clean_text(key)[:200]: clean_json(value) for key, value in report.extras.items()} or report.extras,
+        extras=_extras(report.extras) if report.extras else report.extras,
         summary=clean_text(report.summary)[:255],
     )
+
+
+def _extras(extras: Mapping[str, Any]) -> dict[str, Any]:
+    return {clean_text(key)[:200]: clean_json(value) for key, value in extras.items()}
 
 
 def _with(item: Item, **values: Any) -> Item:
@@ -52,6 +56,8 @@ def _with(item: Item, **values: Any) -> Item:
 
 def _all(items: tuple[Item, ...], clean: Callable[[Item], Item | None]) -> tuple[Item, ...]:
     """The items that can be stored; the same tuple where nothing changes."""
+    if not items:
+        return items
     found = tuple(kept for item in items if (kept := clean(item)) is not None)
     same = len(found) == len(items) and all(map(operator.is_, found, items))
     return items if same else found
@@ -134,7 +140,7 @@ def _point(point: PhotometryPoint) -> PhotometryPoint | None:
         instrument=clean_text(point.instrument)[:255],
         source=clean_text(point.source)[:100],
         exposure_s=_finite(point.exposure_s),
-        value=clean_json(point.value) or point.value,
+        value=clean_json(point.value) if point.value else point.value,
     )
 
 

@@ -27,7 +27,7 @@ Report = TypeVar("Report")
 _PLANS: Final = 3
 
 
-@batch_handler(options=IngestOptions)
+@batch_handler(options=IngestOptions, cutouts=False)
 def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
     """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes."""
     parse_alert = partial(parse, options=options)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import connection
 from tom_dataproducts.models import PhotometryReducedDatum
 
-from .bulk import any_of, insert, on_postgresql, run
+from .bulk import any_of, insert, look_up, on_postgresql
 from .reports import PhotometryPoint
 
 #: Of two points of one band the times (microseconds) and magnitudes may differ by this much and be one measurement:
@@ -28,14 +27,26 @@ _MARGIN: Final = timedelta(seconds=1)
 Points = tuple[int, Sequence[PhotometryPoint], str]
 
 
+#: Target, band, whether it is a limit, and the time in windows.
+Place = tuple[int, str, bool, int]
+
+
+class Known(NamedTuple):
+    """A point that a Target has."""
+
+    #: Since 1970.
+    microseconds: int
+    magnitude: float
+    source: str
+    #: Primary key; None while it is not written.
+    row: int | None
+
+
 class KnownPoints:
     """The points of some Targets, to ask whether a new one is among them."""
 
     def __init__(self) -> None:
-        # (target, band, is a limit) → time in windows → (microseconds, magnitude, source, row)
-        self._points: dict[tuple[int, str, bool], dict[int, list[tuple[int, float, str, int | None]]]] = defaultdict(
-            dict
-        )
+        self._points: dict[Place, list[Known]] = {}
 
     def load(self, per_target: Sequence[Points]) -> None:
         """Read the rows that these points may be."""
@@ -43,47 +54,54 @@ class KnownPoints:
         for row, target, band, time, brightness, limit, source in rows:
             for value, is_limit in ((brightness, False), (limit, True)):
                 if value is not None:
-                    self._keep((target, band, is_limit), (_microseconds(time), value, source, row))
+                    known = Known(_microseconds(time), value, source, row)
+                    self._keep((target, band, is_limit, known.microseconds // _WINDOW), known)
 
     def add(self, target: int, point: PhotometryPoint) -> bool:
         """Note a point; False where the Target has it already."""
-        found = self._find(target, point)
-        if found is None:
+        place, new = _place(target, point)
+        if new is None or self._same(place, new) is not None:
             return False
-        key, place, same = found
-        if same is None:
-            self._keep(key, place)
-        return same is None
+        self._keep(place, new)
+        return True
 
     def withdraw(self, target: int, point: PhotometryPoint) -> int | None:
         """The row of a point that is taken back, or None. It is not known any more."""
-        found = self._find(target, point)
-        if found is None or found[2] is None:
+        place, taken_back = _place(target, point)
+        found = None if taken_back is None else self._same(place, taken_back)
+        if found is None:
             return None
-        key, _, same = found
-        self._points[key][same[0] // _WINDOW].remove(same)
-        row: int | None = same[3]
-        return row
+        self._points[(*place[:3], found.microseconds // _WINDOW)].remove(found)
+        return found.row
 
-    def _find(self, target: int, point: PhotometryPoint) -> Any:
-        """Where a point belongs, and the known one that is the same measurement; None for a point without a value."""
-        is_limit = point.magnitude is None
-        value = point.limit if is_limit else point.magnitude
-        if value is None:
-            return None
-        key, time = (target, point.band, is_limit), _microseconds(point.time)
-        windows = self._points.get(key)
-        place = (time, value, point.source, None)
-        if windows:
-            for window in range(time // _WINDOW - 1, time // _WINDOW + 2):
-                for known in windows.get(window, ()):
-                    within, magnitudes = SAME_SOURCE if known[2] == point.source else OTHER_SOURCE
-                    if abs(known[0] - time) <= within and abs(known[1] - value) <= magnitudes:
-                        return key, place, known
-        return key, place, None
+    def _same(self, place: Place, point: Known) -> Known | None:
+        """The known point that is the same measurement."""
+        target, band, is_limit, window = place
+        for near in (window - 1, window, window + 1):
+            for known in self._points.get((target, band, is_limit, near), ()):
+                time, magnitude = SAME_SOURCE if known.source == point.source else OTHER_SOURCE
+                if (
+                    abs(known.microseconds - point.microseconds) <= time
+                    and abs(known.magnitude - point.magnitude) <= magnitude
+                ):
+                    return known
+        return None
 
-    def _keep(self, key: tuple[int, str, bool], place: tuple[int, float, str, int | None]) -> None:
-        self._points[key].setdefault(place[0] // _WINDOW, []).append(place)
+    def _keep(self, place: Place, point: Known) -> None:
+        if place in self._points:
+            self._points[place].append(point)
+        else:
+            self._points[place] = [point]
+
+
+def _place(target: int, point: PhotometryPoint) -> tuple[Place, Known | None]:
+    """Where a point belongs; None for one without a value."""
+    is_limit = point.magnitude is None
+    value = point.limit if is_limit else point.magnitude
+    time = _microseconds(point.time)
+    return (target, point.band, is_limit, time // _WINDOW), None if value is None else Known(
+        time, value, point.source, None
+    )
 
 
 _COLUMNS: Final = ("pk", "target_id", "bandpass", "timestamp", "brightness", "limit", "source_name")
@@ -101,7 +119,7 @@ def _rows_near(per_target: Sequence[Points]) -> list[Any]:
         f"SELECT * FROM {quote(PhotometryReducedDatum._meta.db_table)} WHERE target_id = r.target AND bandpass = r.band "
         "AND timestamp BETWEEN r.time - interval '1 second' AND r.time + interval '1 second' OFFSET 0) AS p"
     )
-    return list(dict.fromkeys(run(sql, [list(column) for column in zip(*asked, strict=True)])))
+    return list(dict.fromkeys(look_up(sql, [list(column) for column in zip(*asked, strict=True)])))
 
 
 def _rows_of(per_target: Sequence[Points]) -> Iterable[Any]:

@@ -16,7 +16,7 @@ from tom_targets.models import BaseTarget
 
 from tom_alertstreams.logs import get_logger
 
-from .bulk import insert, on_postgresql, run
+from .bulk import insert, look_up, on_postgresql
 from .cells import Ranges, cells_of, ranges_around
 from .models import TargetPosition
 
@@ -65,14 +65,15 @@ def near(ra: Sequence[float], dec: Sequence[float], radius_arcsec: float) -> lis
 
 def _near_in_columns(ranges: Ranges) -> list[Neighbour]:
     quote = connection.ops.quote_name
-    # OFFSET 0 keeps the planner from turning the look-ups into one scan of the whole table.
+    # OFFSET 0 keeps the planner, which does not know how few are found, from reading a whole table instead.
     sql = (
-        "SELECT t.id, t.name, t.ra, t.dec, t.type FROM unnest(%s::bigint[], %s::bigint[]) AS r(low, high) "  # noqa: S608
+        "SELECT t.* FROM unnest(%s::bigint[], %s::bigint[]) AS r(low, high) "  # noqa: S608  (names of tables)
         f"CROSS JOIN LATERAL (SELECT target_id FROM {quote(TargetPosition._meta.db_table)} "
         "WHERE cell BETWEEN r.low AND r.high OFFSET 0) AS p "
-        f"JOIN {quote(BaseTarget._meta.db_table)} AS t ON t.id = p.target_id ORDER BY t.id"
+        f"CROSS JOIN LATERAL (SELECT id, name, ra, dec, type FROM {quote(BaseTarget._meta.db_table)} "
+        "WHERE id = p.target_id OFFSET 0) AS t"
     )
-    return run(sql, [ranges.low, ranges.high])
+    return sorted(look_up(sql, [ranges.low, ranges.high]))
 
 
 def _near_by_orm(ranges: Ranges) -> list[Neighbour]:

@@ -61,7 +61,7 @@ def _fields(known: KnownTarget, options: IngestOptions) -> dict[str, Any]:
 
 
 def _create_in_bulk(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
-    created = _insert(wanted, options) if on_postgresql() else _insert_by_orm(wanted, options)
+    created = _insert(wanted, options)
     positions.write((known.pk, known.ra, known.dec) for known in created if known.pk is not None)
     return created
 
@@ -71,26 +71,23 @@ def _insert(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownT
     if any(known.elements is not None for known in wanted):
         rows = [{**dict.fromkeys(_ELEMENTS), "scheme": "", **row} for row in rows]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    inserted: dict[str, int] = dict(insert(Target, columns, returning=("name", "id")))
-    # Another process was first, and has committed meanwhile: a new statement sees it.
-    lost = [known.name for known in wanted if known.name not in inserted]
-    others = dict(BaseTarget.objects.filter(any_of("name", lost)).values_list("name", "pk")) if lost else {}
+    names = [known.name for known in wanted]
+    if on_postgresql():
+        stored = dict(insert(Target, columns, returning=("name", "id")))
+        created = set(stored)
+        # Another process was first, and has committed meanwhile: a new statement sees it.
+        stored |= _pks([name for name in names if name not in created])
+    else:  # whoever writes is alone
+        created = set(names) - _pks(names).keys()
+        insert(Target, columns)
+        stored = _pks(names)
     for known in wanted:
-        known.pk = inserted.get(known.name) or others[known.name]
-    return {known for known in wanted if known.name in inserted}
+        known.pk = stored[known.name]
+    return {known for known in wanted if known.name in created}
 
 
-def _insert_by_orm(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
-    rows = [Target(**_fields(known, options)) for known in wanted]
-    Target.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
-    found = BaseTarget.objects.filter(any_of("name", [known.name for known in wanted]))
-    stored = {name: (pk, time) for name, pk, time in found.values_list("name", "pk", "created")}
-    created = set()
-    for known, row in zip(wanted, rows, strict=True):
-        known.pk, time = stored[known.name]
-        if time == row.created:  # else another process was first
-            created.add(known)
-    return created
+def _pks(names: Sequence[str]) -> dict[str, int]:
+    return dict(BaseTarget.objects.filter(any_of("name", names)).values_list("name", "pk"))
 
 
 def _create_one_by_one(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:

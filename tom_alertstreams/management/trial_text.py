@@ -33,7 +33,7 @@ def in_words(trial: Trial) -> Iterator[str]:
     alert, binding, outcome = trial.alert, trial.binding, trial.outcome
     yield f"alert     {alert.size:,} bytes on the topic {alert.topic} of the stream {alert.stream}"
     if binding is not None:
-        yield f"handler   {binding.topic.key} → {binding.handler.path} ({binding.handler.style.value})"
+        yield f"handler   {binding.topic.key} → {binding.handler.path} ({binding.handler.called})"
     yield f"content   {content_in_words(trial)}"
     yield f"outcome   {ending_in_words(trial)}"
     if outcome.kind == "rejected" and outcome.reason:
@@ -137,7 +137,7 @@ def as_json(trial: Trial, records: int) -> dict[str, Any]:
         "records": records,
         "key": binding.topic.key if binding else None,
         "handler": binding.handler.path if binding else None,
-        "called": binding.handler.style.value if binding else None,
+        "called": binding.handler.called if binding else None,
         "decoded": trial.decoded,
         "ending": trial.ending,
         "text": ending_in_words(trial),

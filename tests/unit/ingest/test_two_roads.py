@@ -1,4 +1,4 @@
-"""What is written to PostgreSQL by statements that take columns is what the ORM writes, row for row."""
+"""What statements that take columns write to PostgreSQL is what is written row by row elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import transaction
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, TargetExtra, TargetList, TargetName
 
-from tests.unit.ingest.samples import json_alert, notice, ztf_packet
+from tests.unit.ingest.samples import json_alert, lsst_packet, lsst_source, notice, ztf_packet
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.ingest import bulk, photometry, positions, targets, writer
 from tom_alertstreams.ingest.handlers import ingest_targets
@@ -24,7 +24,7 @@ _PASSING = {"id", "created", "modified", "target", "target_id", "second_candidat
 
 
 def alerts(count: int, seed: int) -> list[Alert]:
-    """Of some hundred objects: new, known, close together, with histories that overlap; and notices."""
+    """Of two thousand objects: new, known, close together, with histories that overlap; asteroids, and notices."""
     dice = random.Random(seed)
     made = []
     for n in range(count):
@@ -37,6 +37,13 @@ def alerts(count: int, seed: int) -> list[Alert]:
         ]  # fmt: skip
         packet = ztf_packet(f"ZTF{number}", n + 1, ra=ra, dec=dec + dice.uniform(0, 2) / 3600, jd=2460100.5 + n / 7)
         made.append(json_alert(packet | {"prv_candidates": history}))
+        if n % 100 == 7:
+            orbit = {"designation": f"2026 A{n}", "a": 2.7, "q": 1.9, "e": 0.3, "i": 7.5, "node": 205.0, "argperi": 103.0,
+                     "peri_time": 61733.1, "mean_anomaly": 202.0, "epoch_mjd": 61000.0}  # fmt: skip
+            source = lsst_source(diaSourceId=10**9 + n, ssObjectId=n, diaObjectId=None)
+            made.append(
+                json_alert(lsst_packet(diaSourceId=10**9 + n, diaSource=source, diaObject=None, mpc_orbits=orbit))
+            )
         if n % 50 == 0:
             made.append(json_alert(notice(id=[str(n)], ra=float(n % 360), classification={"BNS": 0.5, "NSBH": 0.25})))
     return made
@@ -76,8 +83,9 @@ def test_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
                 ingest_targets([alert.fresh() for alert in sent[start : start + 1000]], options=options)
             written.append(tables())
             transaction.set_rollback(True)
-    by_columns, by_orm = written
-    assert {name: len(rows) for name, rows in by_columns.items()} == {name: len(rows) for name, rows in by_orm.items()}
-    assert by_columns == by_orm
+    by_columns, by_rows = written
+    assert {name: len(rows) for name, rows in by_columns.items()} == {name: len(rows) for name, rows in by_rows.items()}
+    assert by_columns == by_rows
     assert len(by_columns["TargetAlert"]) == len(sent)
     assert all(by_columns.values())
+    assert BaseTarget.objects.count() == 0

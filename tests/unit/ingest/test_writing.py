@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from guardian.shortcuts import assign_perm, get_objects_for_group, get_perms
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
@@ -289,3 +290,14 @@ class TestPhotometry:
         row = PhotometryReducedDatum.objects.get()
         assert row.brightness == 17.446657180786133
         assert row.timestamp == from_jd(2458574.6289815)
+
+
+def test_moments_are_stored_as_the_orm_stores_them() -> None:
+    """SQLite compares them as texts."""
+    ingest(ztf_packet())
+    made = BaseTarget.objects.create(name="by the ORM", type="SIDEREAL", ra=1.0, dec=1.0)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CAST(created AS text), CAST(modified AS text) FROM tom_targets_basetarget ORDER BY id")
+        ours, its = cursor.fetchall()
+    assert ["+" in text for text in ours] == ["+" in text for text in its]
+    assert BaseTarget.objects.filter(created__lte=made.created).count() == 2

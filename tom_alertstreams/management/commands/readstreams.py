@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from typing import Any
@@ -36,6 +37,8 @@ class Command(BaseCommand):
         streams = self._streams(options["stream"])
         control = Control(once=options["once"], max_alerts=options["max_alerts"])
         supervisor = Supervisor(streams, control, shutdown_s=shutdown_s(), max_runtime_s=options["max_runtime"])
+        # What is loaded by now stays for as long as the process: the garbage collector need not look at it again and again.
+        gc.freeze()
         code = supervisor.run()
         if any(thread.is_alive() for thread in supervisor.threads):
             sys.stderr.flush()
