@@ -12,6 +12,7 @@ from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.handlers import resolve
 
 from .options import IngestOptions
+from .targets import has_hook, has_own_save
 
 #: Their alerts are notices of observed events.
 _NOTICE_STREAMS = ("HopskotchAlertStream", "GCNClassicAlertStream")
@@ -24,6 +25,13 @@ _NOT_SHARED: Final = Warning(
     hint="Send them from a job of your own, as docs/how-to/ingest-rules.md shows, or share nothing continuously and "
     "put tom_alertstreams.W022 into SILENCED_SYSTEM_CHECKS.",
     id="tom_alertstreams.W022",
+)
+_OWN_SAVE: Final = (
+    "the save() of your TARGET_MODEL_CLASS runs the hook target_post_save within the transaction of the batch, so that a "
+    "hook that fails fails the alert."
+)
+_OWN_SAVE_HINT: Final = (
+    "Set HOOKS of this topic to inside if that is what you want; else do in a post_save signal what save() does."
 )
 
 
@@ -46,4 +54,6 @@ def check_ingest_options(**_kwargs: Any) -> list[CheckMessage]:
             if isinstance(options, IngestOptions):
                 found = options.findings(notices=stream.name.endswith(_NOTICE_STREAMS))
                 messages += [Warning(f"{where}: {text}", id="tom_alertstreams.W021") for text in found]
+                if options.hooks != "inside" and has_hook() and has_own_save():
+                    messages.append(Warning(f"{where}: {_OWN_SAVE}", hint=_OWN_SAVE_HINT, id="tom_alertstreams.W023"))
     return [*messages, *([_NOT_SHARED] if ours and getattr(settings, "DATA_SHARING", None) else [])]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Model
 from guardian.shortcuts import assign_perm, get_objects_for_group
 from tom_common.hooks import run_hook
 from tom_dataproducts.models import PhotometryReducedDatum
@@ -43,7 +43,10 @@ def create_targets(new: Iterable[KnownTarget], options: IngestOptions) -> set[Kn
     if not wanted:
         return set()
     created = _create_in_bulk(wanted, options) if Target is BaseTarget else _create_one_by_one(wanted, options)
-    _give_groups_access([known.pk for known in created if known.pk is not None], options.groups)
+    pks = sorted(known.pk for known in created if known.pk is not None)
+    defaults = {field["name"]: field["default"] for field in settings.EXTRA_FIELDS if field.get("default") is not None}
+    write_extras(dict.fromkeys(pks, defaults), replace=False)
+    _give_groups_access(pks, options.groups)
     return created
 
 
@@ -60,13 +63,6 @@ def _fields(known: KnownTarget, options: IngestOptions) -> dict[str, Any]:
 def _create_in_bulk(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
     created = _insert(wanted, options)
     positions.write((known.pk, known.ra, known.dec) for known in created if known.pk is not None)
-    pks = sorted(known.pk for known in created if known.pk is not None)
-    defaults = {field["name"]: field["default"] for field in settings.EXTRA_FIELDS if field.get("default") is not None}
-    write_extras(dict.fromkeys(pks, defaults), replace=False)
-    if options.hooks == "inside":
-        _run_hooks(pks)
-    elif options.hooks == "after":
-        transaction.on_commit(lambda: _run_hooks(pks), robust=True)
     return created
 
 
@@ -95,13 +91,15 @@ def _pks(names: Sequence[str]) -> dict[str, int]:
 
 
 def _create_one_by_one(wanted: Sequence[KnownTarget], options: IngestOptions) -> set[KnownTarget]:
-    """A child model of BaseTarget has two tables, which bulk_create does not do; its save() also runs the hook."""
+    """A child model of BaseTarget has two tables, which bulk_create does not do."""
+    # That of BaseTarget would run the hook at once; one of the child's own is not passed over.
+    save = Target.save if has_own_save() else Model.save
     created = set()
     for known in wanted:
         row = Target(**_fields(known, options))
         try:
             with transaction.atomic():
-                row.save()
+                save(row)
         except IntegrityError:
             known.pk = BaseTarget.objects.values_list("pk", flat=True).get(name=known.name)
         else:
@@ -110,11 +108,31 @@ def _create_one_by_one(wanted: Sequence[KnownTarget], options: IngestOptions) ->
     return created
 
 
-def _run_hooks(pks: Sequence[int]) -> None:
-    """``target_post_save`` once for each created Target, after the commit; one that fails does not stop the rest."""
-    if not getattr(settings, "HOOKS", {}).get("target_post_save"):
+def has_own_save() -> bool:
+    """Targets are of a child model whose ``save()`` is its own: that runs ``target_post_save``, whatever HOOKS says."""
+    return Target.save is not BaseTarget.save
+
+
+def has_hook() -> bool:
+    """This TOM has a hook ``target_post_save``."""
+    return bool(getattr(settings, "HOOKS", {}).get("target_post_save"))
+
+
+def run_hooks(created: Iterable[KnownTarget], options: IngestOptions) -> None:
+    """``target_post_save`` once for each created Target, when HOOKS says: call it when all of them is written."""
+    if options.hooks == "off" or has_own_save() or not has_hook():
         return
-    for target in Target.objects.filter(pk__in=pks).order_by("pk"):
+    pks = [known.pk for known in created if known.pk is not None]
+    if options.hooks == "after":
+        transaction.on_commit(lambda: _run_hooks_after(pks), robust=True)
+        return
+    for target in Target.objects.filter(any_of("pk", pks)).order_by("pk"):
+        run_hook("target_post_save", target=target, created=True)
+
+
+def _run_hooks_after(pks: Sequence[int]) -> None:
+    """One that fails does not stop the rest."""
+    for target in Target.objects.filter(any_of("pk", pks)).order_by("pk"):
         try:
             run_hook("target_post_save", target=target, created=True)
         except Exception:  # a user's code: whatever it raises, the Target is stored

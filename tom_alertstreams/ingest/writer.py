@@ -24,7 +24,7 @@ from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered
 from .options import IngestOptions
 from .photometry import write_photometry
 from .plan import Entry, Plan
-from .targets import add_to_list, create_targets, newest_point, show_points, write_aliases, write_extras
+from .targets import add_to_list, create_targets, newest_point, run_hooks, show_points, write_aliases, write_extras
 
 logger = get_logger(__name__)
 
@@ -73,6 +73,7 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
     rows += [row for entry in plan.withdrawn for row in _memory(entry)]
     insert(TargetAlert, {name: [row[n] for row in rows] for n, name in enumerate(_COLUMNS)})
     _log(rows)
+    run_hooks(created, options)
 
 
 def _pk(target: KnownTarget) -> int:
