@@ -115,6 +115,16 @@ class TestLimits:
         assert ends[-1] == 10
         assert max(end - begin for begin, end in pairwise(ends)) <= 4
 
+    def test_a_topic_may_have_larger_groups_than_its_stream(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        sizes: list[int] = []
+        handlers.trouble.append(lambda alert: transaction.on_commit(lambda: sizes.append(len(handlers.calls))))
+        publish(broker, topic, 10)
+        topic_entry = {"HANDLER": "tests.effects.handlers.each", "BATCH_SIZE": 10}
+        run_once(make(broker.bootstrap_servers, group_id, {topic: topic_entry}, delivery={"BATCH_SIZE": 2}))
+        assert len(set(sizes)) < 5  # commits; in twos they would be five
+
     def test_kafkas_offsets_are_only_a_mirror(self, own_broker: ScriptedBroker, topic: str, group_id: str) -> None:
         """A commit that Kafka refuses costs nothing."""
         publish(own_broker, topic, 3)

@@ -62,6 +62,9 @@ class Intake:
         self._paused = False
         self._polled_at = float("-inf")
         self._installation = ""
+        groups = [source.settings.delivery, *(topic.delivery for topic in source.settings.topics)]
+        self._most_alerts = max(group.batch_size for group in groups)
+        self._most_bytes = max(group.batch_bytes for group in groups)
         self._take_over = source.settings.delivery.take_over
         self._gaps = Gaps(status, errors, self._on_gap)
         self._topic_ids = TopicIds(source.consumer_config())
@@ -145,9 +148,8 @@ class Intake:
         # poll, then what else is queued: consume(n, t) alone waits for n messages, or not, depending on the version
         # (confluent-kafka-python issue 2205). No more than one group, going by the size of the first: what is left over
         # would be held in memory.
-        settings = self.source.settings.delivery
-        fit = settings.batch_bytes // max(1, len(message.value() or b""))
-        for fetched in (message, *self.consumer.consume(min(settings.batch_size - 1, fit), 0)):
+        fit = self._most_bytes // max(1, len(message.value() or b""))
+        for fetched in (message, *self.consumer.consume(min(self._most_alerts - 1, fit), 0)):
             self._receive(fetched)
 
     def _pause(self, pause: bool) -> None:

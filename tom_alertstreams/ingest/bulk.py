@@ -146,7 +146,7 @@ def _statement(
     others = tuple(name for name, field in fields.items() if name not in given and not field.primary_key)
     as_json = {name for name in given if isinstance(fields[name], models.JSONField)}
     names = {name: f"c{number}" for number, name in enumerate(arrays)}
-    selected = [f"%s::{fields[name].db_type(connection)}" for name in (*scalars, *others)]
+    selected = [f"%s::{_base_type(fields[name])}" for name in (*scalars, *others)]
     selected += [f"{names[name]}::jsonb" if name in as_json else names[name] for name in arrays]
     sent = ", ".join(f"%s::{'text' if name in as_json else _base_type(fields[name])}[]" for name in arrays)
     into = ", ".join(quote(str(fields[name].column)) for name in (*scalars, *others, *arrays))

@@ -100,7 +100,7 @@ def _position(report: TargetReport) -> tuple[float | None, float | None]:
         return None, None
     if not (0 <= ra <= 360 and -90 <= dec <= 90):  # false for NaN too
         raise PermanentError(f"The position RA {ra!r}, Dec {dec!r} (degrees) is not on the sky.")
-    return (0.0 if ra == 360 else ra), dec
+    return (0.0 if ra == 360 else float(ra)), float(dec)
 
 
 def _names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -145,7 +145,8 @@ def _point(point: PhotometryPoint) -> PhotometryPoint | None:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    # A float: one whole number among them, and psycopg dumps no list of the column.
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _classification(item: ClassificationReport) -> ClassificationReport:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
+from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, Target, TargetName
 
 from tom_alertstreams.exceptions import AlertStreamError
 
+from .bulk import any_of
 from .models import Classification, MatchMethod, TargetAlert
+from .photometry import KnownPoints, stored_point
 
 
 class CannotDetach(AlertStreamError):
@@ -47,19 +51,30 @@ def detach(object_id: str, *, from_name: str = "", to_name: str = "") -> Detache
             )
         TargetName.objects.filter(name=object_id, target=wrong).delete()
         right, created = _right_target(object_id, to_name, wrong, alerts)
-        # Points are marked with the object that brought them; those that the Target had before are not.
-        points = PhotometryReducedDatum.objects.filter(target=wrong, source_location=object_id)
         classifications = Classification.objects.filter(target=wrong, object_id=object_id)
         return Detached(
             wrong.name,
             right.name,
             created,
-            points=points.update(target=right),
+            points=_move_points(object_id, wrong, right),
             classifications=classifications.update(target=right),
             alerts=alerts.update(
                 target=right, match_method=MatchMethod.NAME, separation_arcsec=None, second_candidate=None
             ),
         )
+
+
+def _move_points(object_id: str, wrong: Any, right: Any) -> int:
+    """How many points are no longer the wrong Target's. What the right one has already is not there twice."""
+    # Points are marked with the object that brought them; those that the Target had before are not.
+    brought = PhotometryReducedDatum.objects.filter(target=wrong, source_location=object_id)
+    points = {row.pk: stored_point(row) for row in brought}
+    known = KnownPoints()
+    known.load([(right.pk, list(points.values()), object_id)])
+    moved = [pk for pk, point in points.items() if known.add(right.pk, point, pk)]
+    PhotometryReducedDatum.objects.filter(any_of("pk", moved)).update(target=right)
+    brought.delete()
+    return len(points)
 
 
 def _wrong_target(object_id: str, from_name: str) -> Any:
@@ -83,13 +98,22 @@ def _right_target(object_id: str, to_name: str, wrong: Any, alerts: Any) -> tupl
         if found is None:
             raise CannotDetach(f"There is no other Target {to_name}.", hint="Leave --to away to have one made.")
         if object_id != to_name:
-            TargetName.objects.create(target=found, name=object_id)
+            name, _ = TargetName.objects.get_or_create(name=object_id, defaults={"target": found})
+            if name.target_id != found.pk:
+                raise CannotDetach(
+                    f"{object_id} is an alias of {name.target.name}.",
+                    hint="Name that one with --to, or delete the alias.",
+                )
         return found, False
     if BaseTarget.objects.filter(name=object_id).exists():
         raise CannotDetach(f"There is a Target {object_id} already.", hint=f"Move it there with --to {object_id}.")
-    newest = alerts.filter(ra__isnull=False).order_by("-time", "-pk").first()
+    newest = alerts.filter(ra__isnull=False).order_by(F("time").desc(nulls_last=True), "-pk").first()
     if newest is None:
         raise CannotDetach(f"No alert of {object_id} has a position for a new Target.", hint="Name one with --to.")
     made = Target(name=object_id, type=BaseTarget.SIDEREAL, ra=newest.ra, dec=newest.dec, permissions=wrong.permissions)
     made.save()
+    whose = Target.objects.get(pk=wrong.pk)
+    for group, permissions in get_groups_with_perms(whose, attach_perms=True).items():
+        for permission in permissions:
+            assign_perm(permission, group, made)
     return made, True

@@ -120,6 +120,12 @@ def load_index(reports: Sequence[TargetReport], options: IngestOptions) -> Targe
     return index
 
 
+def others_have_made(reports: Sequence[TargetReport], index: TargetIndex, options: IngestOptions) -> bool:
+    """Whether one of these reports, which had no Target in this index, would find one by now."""
+    now = load_index(reports, options)
+    return any(pk not in index.by_pk for pk in now.by_pk)
+
+
 def _unknown_by_name(index: TargetIndex, report: TargetReport) -> bool:
     return not any(name in index.names or name in index.aliases for name in report.names)
 
@@ -155,7 +161,14 @@ def _load_positions(index: TargetIndex, reports: Sequence[TargetReport]) -> None
     positions.compare_if_due()
     ra, dec = [report.ra or 0.0 for report in reports], [report.dec or 0.0 for report in reports]
     found = positions.near(ra, dec, index.radius_arcsec)
-    index.positions.extend([(row[2], row[3], _known(index, *row)) for row in found])
+    # The index may be an hour behind bulk writes: what a Target is now counts.
+    index.positions.extend(
+        [
+            (row[2], row[3], _known(index, *row))
+            for row in found
+            if row[4] == BaseTarget.SIDEREAL and None not in row[2:4]
+        ]
+    )
 
 
 def _columns(prefix: str = "") -> list[str]:

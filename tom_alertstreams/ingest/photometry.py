@@ -22,6 +22,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _WINDOW: Final = 1_000_000
 _MARGIN: Final = timedelta(seconds=1)
+_FIRST: Final = datetime.min.replace(tzinfo=timezone.utc)
+_LAST: Final = datetime.max.replace(tzinfo=timezone.utc)
 
 #: A Target (pk), points that an alert tells of it, and the provider's name of the object that it is about.
 Points = tuple[int, Sequence[PhotometryPoint], str]
@@ -38,8 +40,13 @@ class Known(NamedTuple):
     microseconds: int
     magnitude: float
     source: str
-    #: Primary key; None while it is not written.
-    row: int | None
+    #: Primary key; of a point that is not written yet, its place among the new ones.
+    number: int
+    is_written: bool
+
+
+#: A new point: which item of the batch brought it, its Target (pk), the point, the provider's name of the object.
+Fresh = tuple[int, int, PhotometryPoint, str]
 
 
 class KnownPoints:
@@ -54,25 +61,24 @@ class KnownPoints:
         for row, target, band, time, brightness, limit, source in rows:
             for value, is_limit in ((brightness, False), (limit, True)):
                 if value is not None:
-                    known = Known(_microseconds(time), value, source, row)
+                    known = Known(_microseconds(time), value, source, row, True)
                     self._keep((target, band, is_limit, known.microseconds // _WINDOW), known)
 
-    def add(self, target: int, point: PhotometryPoint) -> bool:
-        """Note a point; False where the Target has it already."""
-        place, new = _place(target, point)
+    def add(self, target: int, point: PhotometryPoint, number: int) -> bool:
+        """Note a point that will be written under this number; False where the Target has it already."""
+        place, new = _place(target, point, number)
         if new is None or self._same(place, new) is not None:
             return False
         self._keep(place, new)
         return True
 
-    def withdraw(self, target: int, point: PhotometryPoint) -> int | None:
-        """The row of a point that is taken back, or None. It is not known any more."""
+    def withdraw(self, target: int, point: PhotometryPoint) -> Known | None:
+        """The point that is taken back, or None. It is not known any more."""
         place, taken_back = _place(target, point)
         found = None if taken_back is None else self._same(place, taken_back)
-        if found is None:
-            return None
-        self._points[(*place[:3], found.microseconds // _WINDOW)].remove(found)
-        return found.row
+        if found is not None:
+            self._points[(*place[:3], found.microseconds // _WINDOW)].remove(found)
+        return found
 
     def _same(self, place: Place, point: Known) -> Known | None:
         """The known point that is the same measurement."""
@@ -94,14 +100,13 @@ class KnownPoints:
             self._points[place] = [point]
 
 
-def _place(target: int, point: PhotometryPoint) -> tuple[Place, Known | None]:
+def _place(target: int, point: PhotometryPoint, number: int = 0) -> tuple[Place, Known | None]:
     """Where a point belongs; None for one without a value."""
     is_limit = point.magnitude is None
     value = point.limit if is_limit else point.magnitude
     time = _microseconds(point.time)
-    return (target, point.band, is_limit, time // _WINDOW), None if value is None else Known(
-        time, value, point.source, None
-    )
+    known = None if value is None else Known(time, value, point.source, number, False)
+    return (target, point.band, is_limit, time // _WINDOW), known
 
 
 _COLUMNS: Final = ("pk", "target_id", "bandpass", "timestamp", "brightness", "limit", "source_name")
@@ -128,9 +133,14 @@ def _rows_of(per_target: Sequence[Points]) -> Iterable[Any]:
     if not times:
         return []
     targets = sorted({pk for pk, points, _ in per_target if points})
-    span = (min(times) - _MARGIN, max(times) + _MARGIN)
-    rows = PhotometryReducedDatum.objects.filter(any_of("target_id", targets), timestamp__range=span)
+    rows = PhotometryReducedDatum.objects.filter(any_of("target_id", targets), timestamp__range=_span(times))
     return list(rows.values_list(*_COLUMNS))
+
+
+def _span(times: Sequence[datetime]) -> tuple[datetime, datetime]:
+    """From the first to the last, with a second to spare where the calendar has one."""
+    first, last = min(times), max(times)
+    return max(first, _FIRST + _MARGIN) - _MARGIN, min(last, _LAST - _MARGIN) + _MARGIN
 
 
 def write_photometry(per_target: Sequence[Points], new: set[int]) -> list[int]:
@@ -142,20 +152,25 @@ def write_photometry(per_target: Sequence[Points], new: set[int]) -> list[int]:
     """
     known = KnownPoints()
     known.load([item for item in per_target if item[0] not in new])
-    counts: list[int] = []
-    fresh: list[tuple[int, PhotometryPoint, str]] = []
-    withdrawn: list[int] = []
-    for pk, points, object_id in per_target:
-        before = len(fresh)
+    counts = [0] * len(per_target)
+    fresh: list[Fresh | None] = []
+    deleted: list[int] = []
+    for item, (pk, points, object_id) in enumerate(per_target):
         for point in points:
-            if point.withdrawn:
-                withdrawn += [row for row in [known.withdraw(pk, point)] if row is not None]
-            elif known.add(pk, point):
-                fresh.append((pk, point, object_id))
-        counts.append(len(fresh) - before)
-    if withdrawn:
-        PhotometryReducedDatum.objects.filter(pk__in=withdrawn).delete()
-    _insert(fresh)
+            if not point.withdrawn:
+                if known.add(pk, point, len(fresh)):
+                    fresh.append((item, pk, point, object_id))
+                    counts[item] += 1
+            elif (gone := known.withdraw(pk, point)) is None:
+                continue
+            elif gone.is_written:
+                deleted.append(gone.number)
+            elif (never := fresh[gone.number]) is not None:
+                counts[never[0]] -= 1
+                fresh[gone.number] = None
+    if deleted:
+        PhotometryReducedDatum.objects.filter(pk__in=deleted).delete()
+    _insert([row[1:] for row in fresh if row is not None])
     return counts
 
 
@@ -181,6 +196,11 @@ def _insert(fresh: Sequence[tuple[int, PhotometryPoint, str]]) -> None:
             "value": [dict(point.value) for point in points],
         },
     )
+
+
+def stored_point(row: Any) -> PhotometryPoint:
+    """A row as a point again, as far as it tells whether two are one measurement."""
+    return PhotometryPoint(row.timestamp, row.bandpass, row.brightness, limit=row.limit, source=row.source_name)
 
 
 def _microseconds(time: datetime) -> int:

@@ -66,8 +66,8 @@ class Plan:
     index: TargetIndex
     #: Targets to create, by name.
     new: dict[str, KnownTarget] = field(default_factory=dict)
-    #: Positions (RA, Dec in degrees) of those among them that are matched by position.
-    placed: list[tuple[float, float]] = field(default_factory=list)
+    #: The reports that they are made of.
+    new_reports: list[TargetReport] = field(default_factory=list)
     #: Target → position it had in the database before the batch moved it.
     moved_from: dict[KnownTarget, tuple[float | None, float | None]] = field(default_factory=dict)
 
@@ -144,8 +144,7 @@ def _new_target(entry: Entry, plan: Plan) -> Match:
     else:
         target = KnownTarget(None, name, report.ra, report.dec)
     plan.new[name] = target
-    if target.ra is not None and target.dec is not None and plan.index.may_match_by_position(report):
-        plan.placed.append((target.ra, target.dec))
+    plan.new_reports.append(report)
     plan.index.add_new(target, report)
     return Match(target, MatchMethod.CREATED)
 

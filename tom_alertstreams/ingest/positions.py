@@ -48,11 +48,13 @@ def write(targets: Iterable[tuple[int, float | None, float | None]]) -> None:
 
 def rewrite(target: Any) -> None:
     """The position of a Target that was saved: as it is now, or none."""
-    TargetPosition.objects.filter(target_id=target.pk).exclude(ra=target.ra, dec=target.dec).delete()
+    # Whoever saves may have written numbers as texts, as the toolkit's import of CSV does: they are numbers in the table.
+    ra, dec = (BaseTarget._meta.get_field(name).to_python(getattr(target, name)) for name in ("ra", "dec"))
+    TargetPosition.objects.filter(target_id=target.pk).exclude(ra=ra, dec=dec).delete()
     if target.type != BaseTarget.SIDEREAL:
         TargetPosition.objects.filter(target_id=target.pk).delete()
-    elif _on_the_sky(target.ra, target.dec):
-        write([(target.pk, target.ra, target.dec)])
+    elif _on_the_sky(ra, dec):
+        write([(target.pk, ra, dec)])
 
 
 def near(ra: Sequence[float], dec: Sequence[float], radius_arcsec: float) -> list[Neighbour]:

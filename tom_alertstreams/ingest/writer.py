@@ -18,7 +18,7 @@ from tom_alertstreams.logs import get_logger
 
 from . import positions
 from .bulk import any_of, insert, on_postgresql
-from .matching import KnownTarget, Match
+from .matching import KnownTarget, Match, others_have_made
 from .models import Classification, MatchMethod, TargetAlert, TargetPosition
 from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered
 from .options import IngestOptions
@@ -38,12 +38,13 @@ def still_holds(plan: Plan, options: IngestOptions) -> bool:
     """
     if not on_postgresql():
         return True  # whoever writes is alone
-    if plan.placed:
+    if plan.new:
         positions.wait_for_creators()
-        ra, dec = zip(*plan.placed, strict=True)
-        if any(pk not in plan.index.by_pk for pk, *_ in positions.near(ra, dec, options.match_radius_arcsec)):
+        if others_have_made(plan.new_reports, plan.index, options):
             return False
-    known = {match.target.pk for _, match in plan.matched if match.target.pk is not None}
+    matches = [match for _, match in plan.matched]
+    targets = (*(match.target for match in matches), *(match.second for match in matches if match.second))
+    known = {target.pk for target in targets if target.pk is not None}
     locked = BaseTarget.objects.filter(any_of("pk", sorted(known))).order_by("pk").select_for_update(no_key=True)
     return len(locked.values_list("pk")) == len(known)
 

@@ -16,6 +16,7 @@ from tom_alertstreams.ingest.handlers import ingest_reports, ingest_targets
 from tom_alertstreams.ingest.models import Classification, TargetAlert
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import ClassificationReport, PhotometryPoint, TargetReport
+from tom_alertstreams.ingest.times import from_mjd
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -264,3 +265,15 @@ def test_a_service_that_is_away_stops_the_batch() -> None:
 def test_what_cannot_be_decoded_keeps_its_error() -> None:
     outcome = ingest_targets([alert_of(b"{")], options=ALWAYS)[0]
     assert isinstance(outcome.error, DecodeError)
+
+
+def test_whole_numbers_among_numbers() -> None:
+    """As JavaScript writes them; PostgreSQL's driver takes no list of both."""
+    points = [PhotometryPoint(from_mjd(61000.0 + n), "g", value, 0.1) for n, value in enumerate((18, 18.5))]
+    reports = [
+        TargetReport(f"object {n}", kind="survey", ra=ra, dec=20, photometry=(point,), alert_id=str(n))
+        for n, (ra, point) in enumerate(zip((150, 151.5), points, strict=True))
+    ]
+    alerts = [json_alert({"n": n}) for n in range(2)]
+    ingest_reports([[report] for report in reports], alerts, IngestOptions(create="always"))
+    assert sorted(PhotometryReducedDatum.objects.values_list("brightness", flat=True)) == [18.0, 18.5]

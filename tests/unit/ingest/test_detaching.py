@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
+from guardian.shortcuts import get_objects_for_group
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, TargetName
 
@@ -64,6 +67,38 @@ def test_to_another_target(taken_for_another: BaseTarget) -> None:
     assert "to SN 2026a." in detach("ZTF26bbbbbbb", "--to", "SN 2026a")
     ingest("ZTF26bbbbbbb", 4, dec=20.0 + 1 / 3600, jd=2461003.75)
     assert TargetAlert.objects.get(alert_id="4").target == other
+
+
+def test_a_measurement_that_the_other_target_has_already_is_not_there_twice(taken_for_another: BaseTarget) -> None:
+    other = BaseTarget.objects.create(name="SN 2026a", type="SIDEREAL", ra=150.001, dec=20.0)
+    same, nearly = PhotometryReducedDatum.objects.filter(source_location="ZTF26bbbbbbb").order_by("timestamp")
+    for row, seconds in ((same, 0), (nearly, 0.5)):
+        PhotometryReducedDatum.objects.create(
+            target=other, timestamp=row.timestamp + timedelta(seconds=seconds), brightness=row.brightness, bandpass="g",
+            source_name="ALeRCE",
+        )  # fmt: skip
+    assert "2 photometry points" in detach("ZTF26bbbbbbb", "--to", "SN 2026a")
+    assert PhotometryReducedDatum.objects.filter(target=other).count() == 2
+    assert PhotometryReducedDatum.objects.filter(target=taken_for_another).count() == 1
+
+
+def test_whoever_saw_it_sees_it() -> None:
+    options = IngestOptions(create="always", permissions="PRIVATE", groups=["observers"])
+    for packet in (ztf_packet("ZTF26aaaaaaa", 1), ztf_packet("ZTF26bbbbbbb", 2, dec=20.0 + 1 / 3600, jd=2461001.75)):
+        ingest_targets([json_alert(packet)], options=options)
+    detach("ZTF26bbbbbbb")
+    group = Group.objects.get(name="observers")
+    assert set(get_objects_for_group(group, "tom_targets.view_target").values_list("name", flat=True)) == {
+        "ZTF26aaaaaaa", "ZTF26bbbbbbb",
+    }  # fmt: skip
+
+
+def test_an_alias_of_a_third_target_is_told(taken_for_another: BaseTarget) -> None:
+    third = BaseTarget.objects.create(name="third", type="SIDEREAL", ra=1.0, dec=1.0)
+    TargetName.objects.update(target=third)
+    BaseTarget.objects.create(name="SN 2026a", type="SIDEREAL", ra=150.001, dec=20.0)
+    with pytest.raises(CommandError, match="is an alias of third"):
+        detach("ZTF26bbbbbbb", "--to", "SN 2026a")
 
 
 def test_a_dry_run_moves_nothing(taken_for_another: BaseTarget) -> None:

@@ -17,6 +17,7 @@ from tom_targets.models import BaseTarget, TargetName
 from tests.unit.ingest.samples import ABSENT, SAMPLES, json_alert, lsst_packet, lsst_source, sample
 from tom_alertstreams.exceptions import RejectAlert
 from tom_alertstreams.ingest.handlers import ingest_targets
+from tom_alertstreams.ingest.models import TargetAlert
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.parsers import parse
 from tom_alertstreams.ingest.parsers.orbits import orbital_elements
@@ -166,6 +167,16 @@ class TestHistory:
         assert ingest_targets([json_alert(packet)], options=ALWAYS)[0].kind == "done"
         row = PhotometryReducedDatum.objects.get()  # what was measured there takes its place
         assert row.value == {"flux_njy": 980.0, "flux_error_njy": 100.0}
+
+    @pytest.mark.both_databases
+    @pytest.mark.django_db
+    def test_detection_and_withdrawal_in_one_batch(self) -> None:
+        """As after an outage."""
+        withdrawal = lsst_packet(diaSource=lsst_source(timeWithdrawnMjdTai=61106.0))
+        outcomes = ingest_targets([json_alert(lsst_packet()), json_alert(withdrawal)], options=ALWAYS)
+        assert [outcome.kind for outcome in outcomes] == ["done", "done"]
+        assert not PhotometryReducedDatum.objects.exists()
+        assert set(TargetAlert.objects.values_list("points", flat=True)) == {0}
 
 
 class TestMoving:

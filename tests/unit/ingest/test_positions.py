@@ -111,6 +111,19 @@ class TestFollowing:
         target.save()
         assert matched() == "created"
 
+    @pytest.mark.usefixtures("compared")
+    def test_a_target_whose_coordinates_were_given_as_texts(self) -> None:
+        """As the toolkit's import of CSV does."""
+        BaseTarget.objects.create(name="star", type="SIDEREAL", ra="150.0", dec="20.0")
+        assert matched() == "position"
+
+    @pytest.mark.usefixtures("compared")
+    def test_what_the_index_does_not_know_yet_is_seen_in_the_target(self) -> None:
+        gone, turned = sidereal("gone"), sidereal("turned", ra=10.0)
+        BaseTarget.objects.filter(pk=gone.pk).update(ra=None, dec=None)
+        BaseTarget.objects.filter(pk=turned.pk).update(type="NON_SIDEREAL")
+        assert [matched(), matched("ZTF26bbbbbbb", 2, ra=10.0)] == ["created", "created"]
+
     def test_bulk_writes_are_noticed_when_all_are_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(positions, "_compared_at", None)
         moved, turned = sidereal("moved", ra=10.0), sidereal("turned", ra=20.0)

@@ -14,7 +14,7 @@ from django.db import connection, connections, transaction
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, TargetName
 
-from tests.unit.ingest.samples import json_alert, ztf_packet
+from tests.unit.ingest.samples import json_alert, notice, ztf_packet
 from tom_alertstreams.ingest import handlers
 from tom_alertstreams.ingest.models import TargetAlert
 from tom_alertstreams.ingest.options import IngestOptions
@@ -80,6 +80,20 @@ def test_two_names_of_one_new_object_make_one_target() -> None:
     assert BaseTarget.objects.count() == 1
     assert TargetName.objects.get().name == "LSST1"
     assert TargetAlert.objects.get(alert_id="2").match_method == "position"
+
+
+def test_two_notices_of_one_new_event_make_one_target() -> None:
+    """Their names differ, and their positions are too rough to match by."""
+    named = notice(event_name=["GRB 260101A"], id=["123"])
+    with ExitStack() as ends, transaction.atomic():
+        ingest(notice(id=["123"]))
+        ends.enter_context(other_process(lambda: ingest(named)))
+        wait_until_blocked()
+    target = BaseTarget.objects.get()
+    assert set(TargetAlert.objects.values_list("target", "match_method")) == {
+        (target.pk, "created"),
+        (target.pk, "event"),
+    }
 
 
 def test_one_measurement_through_two_brokers_is_one_row() -> None:
