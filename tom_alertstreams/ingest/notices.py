@@ -75,8 +75,6 @@ class EventHistory:
             return False
         if not report.event_keys or report.ra is None or report.dec is None or report.time is None:
             return False
-        if (report.ra, report.dec) == (target.ra, target.dec):
-            return False
         keys = {key.casefold() for key in report.event_keys}
         here = (target.ra, target.dec)
         issued = [time for key, ra, dec, time in self.positions[target] if key in keys and (ra, dec) == here]

@@ -39,7 +39,7 @@ class Entry:
     #: Why the rules would not make a Target of it; None where they would.
     verdict: str | None = None
     match: Match | None = None
-    #: The notice moved its Target.
+    #: A newer notice of the event: its Target goes where it says, with its values.
     moves: bool = False
     #: Nothing is done for it, and this is why.
     rejected: str | None = None
@@ -129,7 +129,7 @@ def _decide(entry: Entry, plan: Plan, history: EventHistory, quota: _Quota, opti
         return
     if history.may_move(report, match):
         target = match.target
-        if target.pk is not None:
+        if target.pk is not None and (target.ra, target.dec) != (report.ra, report.dec):
             plan.moved_from.setdefault(target, (target.ra, target.dec))
         target.ra, target.dec = report.ra, report.dec
         entry.moves = True

@@ -277,3 +277,26 @@ def test_whole_numbers_among_numbers() -> None:
     alerts = [json_alert({"n": n}) for n in range(2)]
     ingest_reports([[report] for report in reports], alerts, IngestOptions(create="always"))
     assert sorted(PhotometryReducedDatum.objects.values_list("brightness", flat=True)) == [18.0, 18.5]
+
+
+def test_a_list_of_records_is_one_light_curve() -> None:
+    """They have no ids of their own: all of them would be the same alert."""
+    fields = {"object_id": "name", "ra": "ra", "dec": "dec", "mjd": "mjd", "mag": "mag", "band": "band"}
+    rows = [
+        {"name": name, "ra": 150.0, "dec": dec, "mjd": 61000.0 + n, "mag": 18.0, "band": "g"}
+        for n in range(5)
+        for name, dec in (("X", 20.0), ("Y", 30.0))
+    ]
+    (outcome,) = ingest_targets([json_alert(rows)], options=IngestOptions(create="always", fields=fields))
+    assert outcome.kind == "done"
+    assert dict(TargetAlert.objects.values_list("object_id", "points")) == {"X": 5, "Y": 5}
+    assert PhotometryReducedDatum.objects.count() == 10
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01", 10**400, "9999-12-31T23:59:59"])
+def test_times_that_no_observation_has(moment: Any) -> None:
+    content = json.loads(json.dumps(HERMES))
+    content["data"]["photometry"][0]["date_obs"] = moment
+    (outcome,) = ingest_targets([json_alert(content)], options=ALWAYS)
+    assert outcome.kind == "done"
+    assert PhotometryReducedDatum.objects.count() == 1  # the other row of this target

@@ -46,6 +46,12 @@ def test_a_newer_notice_moves_the_target(together: bool) -> None:
     assert list(methods) == ["created", "event"]
 
 
+def test_a_newer_notice_at_the_same_place_brings_its_values(together: bool) -> None:
+    ingest(notice(), notice(**LATER | {"ra": 100.0}), together=together)
+    assert where() == (100.0, -30.0)
+    assert TargetExtra.objects.get(key="position_error_deg").float_value == 0.01
+
+
 def test_an_older_notice_does_not(together: bool) -> None:
     ingest(notice(**LATER), notice(), together=together)
     assert where() == (100.2, -30.0)

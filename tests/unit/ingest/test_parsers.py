@@ -259,6 +259,12 @@ class TestVoevent:
         (report,) = parse(alert_of(voevent(error="-1").encode()))
         assert not report.has_position
 
+    def test_nothing_located_yet_is_no_position(self) -> None:
+        """As the first notices of Fermi's GBM: all its bursts would be one Target."""
+        xml = voevent(error="0").replace("64.7373", "0.0").replace("13.3517", "0.0")
+        (report,) = parse(alert_of(xml.encode()))
+        assert not report.has_position
+
     def test_retraction(self) -> None:
         cited = '<EventIVORN cite="retraction">ivo://nasa.gsfc.gcn/SWIFT#1</EventIVORN>'
         (report,) = parse(alert_of(voevent(citation=cited).encode()))

@@ -74,7 +74,24 @@ def parse(alert: Alert, options: IngestOptions = _BY_DEFAULT) -> list[TargetRepo
             rejection = rejection or error
     if not reports:
         raise rejection or RejectAlert("unsupported")
+    reports = _merged(reports) if len(reports) > 1 else reports
     return reports if options.history_days is None else [_recent(report, options.history_days) for report in reports]
+
+
+def _merged(reports: list[TargetReport]) -> list[TargetReport]:
+    """One report for each object and alert id: a list of records may be one light curve."""
+    merged: dict[tuple[str, str], TargetReport] = {}
+    for report in reports:
+        key = (report.object_id, report.alert_id)
+        if key in merged:
+            first = merged[key]
+            report = replace(
+                first,
+                photometry=first.photometry + report.photometry,
+                classifications=first.classifications + report.classifications,
+            )
+        merged[key] = report
+    return list(merged.values())
 
 
 def _parse_record(alert: Alert, content: Any, options: IngestOptions) -> list[TargetReport]:

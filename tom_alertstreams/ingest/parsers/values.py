@@ -57,13 +57,14 @@ def mappings(value: object) -> list[Mapping[str, Any]]:
 
 
 def time(value: object) -> datetime | None:
-    """The UTC time a value holds (JD, MJD or ISO 8601), or None."""
+    """The UTC time a value holds (JD, MJD or ISO 8601), or None, also outside of the years of observations."""
     if value is None or value == "" or isinstance(value, bool):
         return None
     try:
-        return from_any(value)
-    except ValueError:
+        moment = from_any(value)
+    except (ValueError, OverflowError):
         return None
+    return moment if moment.year in YEARS else None
 
 
 def observed(days: object, from_days: Callable[[float], datetime]) -> datetime | None:

@@ -127,6 +127,8 @@ def _position(root: Element) -> tuple[float | None, float | None, float | None]:
     error = number(_text(root, f"{path}/Error2Radius"))
     if error is not None and error < 0:  # SVOM writes a negative radius where it has located nothing
         return None, None, None
+    if ra == dec == 0 and not error:  # the first notice of Fermi's GBM, which has located nothing yet
+        return None, None, None
     return ra, dec, error
 
 
