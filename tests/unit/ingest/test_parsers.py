@@ -331,6 +331,11 @@ class TestTextNotice:
     def test_the_unit_of_the_error_is_in_brackets(self, unit: str, degrees: float) -> None:
         assert self.read(("[arcmin", f"[{unit}")).position_error_deg == pytest.approx(degrees)
 
+    def test_nothing_located_yet_is_no_position(self) -> None:
+        places = ("40.117d", "0.000d"), ("-7.267d", "+0.000d")
+        assert not self.read(*places, ("34.97 [arcmin", "0.00 [deg")).has_position
+        assert self.read(*places).has_position
+
     def test_epochs_in_any_order(self) -> None:
         assert self.read(("(J2000)", "(now)"), ("(current)", "(J2000)"), ("(now)", "(current)")).ra == 40.426
 

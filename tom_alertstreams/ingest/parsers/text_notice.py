@@ -62,6 +62,8 @@ def parse(alert: Alert, content: str | bytes, options: IngestOptions) -> list[Ta
         raise RejectAlert("unsupported", mission)
     ra, dec = (_degrees(_first(fields, word)) for word in ("RA", "DEC"))
     error = _error_deg(_first(fields, "ERROR"))
+    if ra == dec == 0 and not error:  # nothing is located yet, as in the VOEvent of the same notice
+        ra = dec = error = None
     return [
         TargetReport(
             object_id=name,
