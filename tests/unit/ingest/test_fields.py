@@ -60,6 +60,11 @@ def test_no_other_format_is_tried() -> None:
     assert not report.photometry
 
 
+def test_a_column_called_as_the_id_of_a_voevent() -> None:
+    report = read(ROW | {"ivorn": "ivo://survey/1"}, LASAIR | {"alert_id": "ivorn"})
+    assert (report.object_id, report.alert_id) == ("ZTF26aaaaaaa", "ivo://survey/1")
+
+
 def test_paths_lead_into_objects_and_lists() -> None:
     content = {"Filter": {"name": "r"}, "obs": [{"mag": 17.25, "jd": 2461000.75}], "id": "a", "names": {"tns": "2026x"}}
     fields = {"object_id": "id", "band": "Filter.name", "mag": "obs.0.mag", "jd": "obs.0.jd", "aliases": "names.tns"}

@@ -61,7 +61,7 @@ def parse(alert: Alert, options: IngestOptions = _BY_DEFAULT) -> list[TargetRepo
     :raises RejectAlert: it is not about something that can become a Target; the code says why.
     :raises DecodeError: it is empty, or its XML cannot be read.
     """
-    content = plain_content(alert)
+    content = plain_content(alert, options)
     if content is None or (isinstance(content, str | bytes) and not content.strip()):
         raise DecodeError("The alert is empty.")
     records = content if isinstance(content, list | tuple) else [content]
@@ -113,10 +113,13 @@ def _recent(report: TargetReport, days: float) -> TargetReport:
     )
 
 
-def plain_content(alert: Alert) -> Any:
-    """The content as dict, text or bytes, out of hop's models and out of a list of one record."""
+def plain_content(alert: Alert, options: IngestOptions = _BY_DEFAULT) -> Any:
+    """The content as dict, text or bytes, out of hop's models and out of a list of one record.
+
+    :param options: with FIELDS, a dict is what it says, also where a column is called as the id of a VOEvent.
+    """
     content = alert.content
-    if type(content) is dict and "ivorn" not in content:
+    if type(content) is dict and (options.fields is not None or "ivorn" not in content):
         return content
     if hasattr(content, "ivorn") or (isinstance(content, Mapping) and "ivorn" in content):
         return getattr(content, "_raw", alert.raw)  # hop's VOEvent, as a model or a dict: the XML says it better
