@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import AlertStreamError, PermanentError, RejectAlert, TransientError
 from tom_alertstreams.handlers import batch_handler
+from tom_alertstreams.logs import get_logger
 
 from .options import IngestOptions
 from .parsers import parse, plain_content
@@ -17,6 +18,8 @@ from .plan import Entry, Plan, judged, make_plan
 from .reasons import reason_of
 from .reports import TargetReport
 from .writer import carry_out, still_holds
+
+logger = get_logger(__name__)
 
 #: What a batch says: the reports of each alert, or what became of the alert before there were any.
 Reports = Sequence[Sequence[TargetReport] | Outcome]
@@ -60,7 +63,8 @@ def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOpt
     For handlers of one's own: call it inside the transaction of a ``@batch_handler``.
 
     :param reports: for each alert its reports, or its Outcome where it is decided already.
-    :returns: one Outcome per alert. An alert with several reports is done when one of them is.
+    :returns: one Outcome per alert. An alert with several reports is done when one of them is. A report that cannot be
+        stored is left out with a warning in the log; the alert fails where no other is left.
     """
     decided: dict[int, Outcome] = {}
     entries: list[Entry] = []
@@ -68,18 +72,34 @@ def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOpt
         if isinstance(item, Outcome):
             decided[index] = item
             continue
-        try:
-            entries += [judged(index, alert, report, options, plain_content(alert)) for report in item]
-        except PermanentError as error:
-            decided[index] = Outcome.failed(error)
-        except RecursionError as error:  # what a report carries along may be nested deeper than Python goes
-            decided[index] = _unreadable(error)
+        judgements = [_judged(index, alert, report, options) for report in item]
+        fit = [judgement for judgement in judgements if isinstance(judgement, Entry)]
+        failures = [judgement for judgement in judgements if isinstance(judgement, Outcome)]
+        if failures and not fit:
+            decided[index] = failures[0]
+            continue
+        for failure in failures:
+            logger.warning(
+                "%s, %s partition %d offset %d: one object of several is left out. %s",
+                alert.stream, alert.topic, alert.partition, alert.offset, failure.error,
+            )  # fmt: skip
+        entries += fit
     if entries:
         carry_out(_plan(entries, options), options)
     per_alert: dict[int, list[Outcome]] = {}
     for entry in entries:
         per_alert.setdefault(entry.index, []).append(_explained(entry, options))
     return [decided.get(n) or _joined(per_alert.get(n, [])) for n in range(len(alerts))]
+
+
+def _judged(index: int, alert: Alert, report: TargetReport, options: IngestOptions) -> Entry | Outcome:
+    """The entry of a report, or why it cannot be stored."""
+    try:
+        return judged(index, alert, report, options, plain_content(alert, options))
+    except PermanentError as error:
+        return Outcome.failed(error)
+    except RecursionError as error:  # what a report carries along may be nested deeper than Python goes
+        return _unreadable(error)
 
 
 def _plan(entries: list[Entry], options: IngestOptions) -> Plan:
@@ -95,7 +115,8 @@ def _explained(entry: Entry, options: IngestOptions) -> Outcome:
     """The outcome of one report, a rejection with what decided."""
     if entry.rejected is None:
         return entry.outcome
-    return replace(entry.outcome, reason=reason_of(entry.rejected, entry.report, plain_content(entry.alert), options))
+    content = plain_content(entry.alert, options)
+    return replace(entry.outcome, reason=reason_of(entry.rejected, entry.report, content, options))
 
 
 def _joined(outcomes: list[Outcome]) -> Outcome:

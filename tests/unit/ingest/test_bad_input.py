@@ -64,11 +64,33 @@ def test_bad_alerts_do_not_disturb_their_neighbours(value: bytes | None, kind: s
     assert set(BaseTarget.objects.values_list("name", flat=True)) >= {"ZTF1", "ZTF2"}
 
 
-def test_a_bad_target_of_a_message_fails_the_message() -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"dec": 91}, "Dec 91.0"), ({"ra": 400}, "RA 400.0"), ({"name": "N" * 101}, "101 characters")],
+)
+def test_a_bad_target_of_a_message_is_left_out(
+    change: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     message = json.loads(json.dumps(HERMES))
-    message["data"]["targets"][1]["dec"] = 91
-    assert ingest_targets([json_alert(message)], options=ALWAYS)[0].kind == "failed"
+    message["data"]["targets"][1].update(change)
+    alert = json_alert(message)
+    assert ingest_targets([alert], options=ALWAYS)[0].kind == "done"
+    assert list(BaseTarget.objects.values_list("name", flat=True)) == ["GRB 230409B"]
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "tom_alertstreams.ingest.handlers")
+    assert f"{alert.stream}, {alert.topic} partition {alert.partition} offset {alert.offset}" in record.getMessage()
+    assert reason in record.getMessage()
+
+
+def test_a_message_without_a_good_target_fails(caplog: pytest.LogCaptureFixture) -> None:
+    message = json.loads(json.dumps(HERMES))
+    for target in message["data"]["targets"]:
+        target["dec"] = 91
+    (outcome,) = ingest_targets([json_alert(message)], options=ALWAYS)
+    assert outcome.kind == "failed"
+    assert isinstance(outcome.error, PermanentError)
     assert not BaseTarget.objects.exists()
+    assert not caplog.records
 
 
 def test_names_with_blanks_around_them_are_trimmed() -> None:
