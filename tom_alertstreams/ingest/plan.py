@@ -46,6 +46,11 @@ class Entry:
     #: It has been ingested before.
     repeated: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What TargetAlert knows an alert by that was ingested."""
+        return self.alert_id, self.report.object_id
+
     def reset(self) -> None:
         """Forget what was decided, for another plan."""
         self.match, self.moves, self.rejected, self.repeated = None, False, None, False
@@ -98,8 +103,15 @@ def make_plan(entries: list[Entry], options: IngestOptions) -> Plan:
     if keys := {key.casefold() for report in reports for key in report.event_keys}:
         history.load(plan.index.named, keys)
     quota = _Quota(options.max_new_per_day)
+    taken: set[tuple[str, str]] = set()
     for entry in pending:
+        # What comes twice in this batch is done with the first, unless that one was rejected: then so is this one.
+        if entry.key in taken:
+            entry.repeated = True
+            continue
         _decide(entry, plan, history, quota, options)
+        if entry.rejected is None:
+            taken.add(entry.key)
     return plan
 
 
@@ -164,15 +176,13 @@ def judged(index: int, alert: Alert, report: TargetReport, options: IngestOption
 
 
 def _mark_repeated(entries: Sequence[Entry]) -> None:
-    """Alerts that were ingested before, or come twice in this batch, are done already."""
+    """Alerts that were ingested before are done already."""
     known = TargetAlert.objects.filter(any_of("alert_id", sorted({entry.alert_id for entry in entries})))
     seen: set[tuple[str, str]] = set(known.values_list("alert_id", "object_id"))
     # The rows that remember a retraction are named after the ids of its event.
     remembered = {alert_id for alert_id, _ in seen}
     for entry in entries:
-        key = (entry.alert_id, entry.report.object_id)
-        entry.repeated = key in seen or (entry.report.retraction and entry.alert_id in remembered)
-        seen.add(key)
+        entry.repeated = entry.key in seen or (entry.report.retraction and entry.alert_id in remembered)
 
 
 class _Quota:

@@ -322,3 +322,14 @@ def test_times_that_no_observation_has(moment: Any) -> None:
     (outcome,) = ingest_targets([json_alert(content)], options=ALWAYS)
     assert outcome.kind == "done"
     assert PhotometryReducedDatum.objects.count() == 1  # the other row of this target
+
+
+def test_the_same_alert_twice_in_a_batch_counts_as_it_would_in_two() -> None:
+    """Else what a night rejects would depend on where its batches end."""
+    packet = ztf_packet(rb=0.1)
+    options = IngestOptions(min_rb=0.5)
+    together = ingest_targets([json_alert(packet), json_alert(packet)], options=options)
+    assert [outcome.code for outcome in together] == ["filter", "filter"]
+    taken = ingest_targets([json_alert(ztf_packet()), json_alert(ztf_packet())], options=ALWAYS)
+    assert [outcome.kind for outcome in taken] == ["done", "done"]
+    assert TargetAlert.objects.count() == 1
