@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from .class_rule import most_probable
@@ -64,14 +64,23 @@ def _class(report: TargetReport, options: IngestOptions) -> str:
         found = f"its most probable class is {', '.join(map(_named, best))}"
         if not rule.named:
             return f"{found}, which makes a Target only if CLASSES names it"
-        names = ", ".join(rule.named)
-        return f"{found}; CLASSES is {names}" if options.classes else f"{found}; MIN_PROBABILITY names {names}"
+        return f"{found}; {'CLASSES is' if options.classes else 'MIN_PROBABILITY names'} {', '.join(rule.named)}"
     others = [item.classifier for item in most_probable(report.classifications)]
     if others:
         return f"it is classified by {', '.join(others)}; CLASSIFIERS is {', '.join(rule.classifiers)}"
-    asking = ("classes", "classifiers", "min_probability")
-    given = [option.upper() for option in asking if getattr(options, option) not in ((), None)]
-    return f"it has no class, and {' and '.join(given)} {'asks' if len(given) == 1 else 'ask'} for one"
+    return f"it has no class; {' and '.join(_asked(options))}"
+
+
+def _asked(options: IngestOptions) -> Iterator[str]:
+    """What is asked of classes."""
+    for option in ("classes", "classifiers"):
+        if names := getattr(options, option):
+            yield f"{option.upper()} is {', '.join(names)}"
+    least = options.min_probability
+    if isinstance(least, Mapping):
+        yield f"MIN_PROBABILITY names {', '.join(least)}"
+    elif least is not None:
+        yield f"MIN_PROBABILITY is {least:g}"
 
 
 def _probability(report: TargetReport, options: IngestOptions) -> str:

@@ -32,6 +32,12 @@ def test_every_code_has_a_meaning() -> None:
         ),
         ("class", [BOGUS], {"min_probability": 0.1}, "which makes a Target only if CLASSES names it"),
         ("class", [SN], {"min_probability": {"AGN": 0.9}}, "0.6 (stamp); MIN_PROBABILITY names AGN"),
+        (
+            "class",
+            [],
+            {"classifiers": ["a*"], "min_probability": {"SN": 0.5, "AGN": 0.9}},
+            "no class; CLASSIFIERS is a* and MIN_PROBABILITY names SN, AGN",
+        ),
         ("class", [SN], {"classifiers": ["lc*", "x"]}, "it is classified by stamp; CLASSIFIERS is lc*, x"),
         ("class", [SN], {"classes": ["AGN"]}, "SN with probability 0.6 (stamp); CLASSES is AGN"),
         ("class", [BOGUS], {"create": "always"}, "which makes a Target only if CLASSES names it"),
@@ -39,7 +45,7 @@ def test_every_code_has_a_meaning() -> None:
             "class",
             [],
             {"classes": ["SN"], "min_probability": 0.5},
-            "it has no class, and CLASSES and MIN_PROBABILITY ask for one",
+            "no class; CLASSES is SN and MIN_PROBABILITY is 0.5",
         ),
     ],
 )

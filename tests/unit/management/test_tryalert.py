@@ -438,11 +438,18 @@ class TestReadyMade:
                 "the alert has no candidate.drb, and a filter asks for candidate.drb > 0.5",
             ),
             ({"CLASSES": ["SN"]}, "class", "it has no class; CLASSES is SN"),
+            ({"CLASSIFIERS": ["stamp*"]}, "class", "it has no class; CLASSIFIERS is stamp*"),
+            ({"SKY": {"dec": [-90, 0]}}, "sky", "its declination is 20 degrees, and SKY asks for -90 to 0"),
+            (
+                {"MAX_AGE_DAYS": 30},
+                "age",
+                "it was first seen on 2025-08-13 06:00 UTC, 100.0 days before this alert, and ",
+            ),
             ({"CREATE": "always", "MAX_NEW_PER_DAY": 0}, "limit", "that many Targets were made within 24 hours: 0"),
         ],
     )
     def test_which_rule_decided(self, ingest: Any, options: dict[str, Any], code: str, reason: str) -> None:
-        tried = ingest(options)
+        tried = ingest(options, jdstarthist=2460900.75)
         assert tried.code == 0, tried.text
         assert f"outcome   rejected, counted as {code}: it " in tried.text
         assert f"          {reason}" in tried.text
