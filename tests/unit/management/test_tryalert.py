@@ -456,6 +456,18 @@ class TestReadyMade:
         assert "object ZTF26aaaaaaa" in tried.text
         assert "rows      none" in tried.text
 
+    def test_the_numbers_of_a_classification(self, tmp_path: Path) -> None:
+        content = {"objectId": "ZTF26aaaaaaa", "candid": 1, "probabilities": {"SN": 0.41, "AGN": 0.3, "VS": 0.29}}
+        (tmp_path / "message").write_text(json.dumps(content))
+        classify = "alerce_stream.handlers.ingest_classifications"
+        handler = {"HANDLER": classify, "OPTIONS": {"MIN_PROBABILITY": {"SN": 0.6, "AGN": 0.9}}}
+        tried = Tried(tmp_path / "message", [stream(handler, key="stamp_classifier")])
+        assert tried.code == 0, tried.text
+        assert (
+            "outcome   rejected, counted as probability: its probability is below MIN_PROBABILITY, or it" in tried.text
+        )
+        assert "          SN has 0.41 (stamp_classifier), and MIN_PROBABILITY asks for 0.6 of SN\n" in tried.text
+
     def test_a_known_target_gets_its_point(self, ingest: Any) -> None:
         from tom_targets.models import Target
 
