@@ -267,6 +267,21 @@ def test_refusals_are_counted_by_filter(broker: ScriptedBroker, topic: str, grou
 
 
 @pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("fresh_handlers")
+def test_refusals_by_place_and_age_are_counted(broker: ScriptedBroker, topic: str, group_id: str) -> None:
+    options = {"SKY": {"dec": [0, 30]}, "MAX_AGE_DAYS": 5}
+    south, old = {"dec": -20.0}, {"jdstarthist": 2460900.75}
+    broker.create_topic(topic)
+    for n, candidate in enumerate([{}, south, old, south, south | old]):
+        packet = ztf_packet(f"ZTF{n}", n + 1, ra=10.0 * n, **candidate)
+        broker.produce(topic, json.dumps(packet).encode(), partition=0)
+    broker.flush()
+    run_once(make(broker.bootstrap_servers, group_id, {topic: {"HANDLER": HANDLER, "OPTIONS": options}}))
+    assert counts() == {"done": 1, "rejected:sky": 2, "rejected:age": 2}
+
+
+@pytest.mark.both_databases
 @pytest.mark.django_db
 class TestCreating:
     def test_without_rules_known_targets_are_updated(self) -> None:
