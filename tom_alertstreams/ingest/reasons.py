@@ -22,8 +22,8 @@ MEANINGS: Final[Mapping[RejectCode, str]] = {
     "class": "it has no class that is wanted",
     "probability": "its probability is below MIN_PROBABILITY, or it has none",
     "filter": "it fails a filter, or MIN_RB",
-    "sky": "it is outside of SKY",
-    "age": "it was first seen before MAX_AGE_DAYS",
+    "sky": "its object is outside of SKY",
+    "age": "its object was first seen more than MAX_AGE_DAYS before",
     "unsupported": "it is of a format or kind that is not read",
 }
 

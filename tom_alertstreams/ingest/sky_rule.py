@@ -85,8 +85,8 @@ class SkyRule:
         if self.cones and not any(cone.holds(ra, dec) for cone in self.cones):
             cone = min(self.cones, key=lambda cone: cone.separation_deg(ra, dec) - cone.radius)
             found = f"it is {cone.separation_deg(ra, dec):.5g} degrees from RA {cone.ra:g}, Dec {cone.dec:g}"
-            others = f"; the other {len(self.cones) - 1} cones are farther away" if len(self.cones) > 1 else ""
-            return f"{found}, and SKY asks for at most {cone.radius:g}{others}"
+            nearest = f", the nearest of {len(self.cones)} cones" if len(self.cones) > 1 else ""
+            return f"{found}{nearest}, and SKY asks for at most {cone.radius:g}"
         latitude = galactic_latitude_deg(ra, dec)
         return (
             f"its galactic latitude is {latitude:.5g} degrees, and SKY asks for at least "

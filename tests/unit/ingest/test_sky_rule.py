@@ -132,7 +132,7 @@ def test_what_is_right() -> None:
         ({"cone": [10, 40.3, 0.5]}, "it is 1 degrees from RA 10, Dec 40.3, and SKY asks for at most 0.5"),
         (
             {"cone": [[90, 0, 1], [10, 39.3, 1]]},
-            "it is 2 degrees from RA 10, Dec 39.3, and SKY asks for at most 1; the ",
+            "it is 2 degrees from RA 10, Dec 39.3, the nearest of 2 cones, and ",
         ),
         ({"min_abs_galactic_latitude": 45}, "its galactic latitude is -21.52 degrees, and SKY asks for at least 45 on"),
     ],

@@ -451,7 +451,7 @@ class TestReadyMade:
     def test_which_rule_decided(self, ingest: Any, options: dict[str, Any], code: str, reason: str) -> None:
         tried = ingest(options, jdstarthist=2460900.75)
         assert tried.code == 0, tried.text
-        assert f"outcome   rejected, counted as {code}: it " in tried.text
+        assert f"outcome   rejected, counted as {code}: it" in tried.text
         assert f"          {reason}" in tried.text
         assert "object ZTF26aaaaaaa" in tried.text
         assert "rows      none" in tried.text
