@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
@@ -28,6 +29,7 @@ def alerts_of_target(context: Any) -> dict[str, Any]:
 
     target = context["object"]
     return {
-        "classifiers": histories(classifications_of(target)),
+        # Asked only where it is shown: the page asks for its tabs twice.
+        "classifiers": partial(histories, classifications_of(target)),
         "alerts": target.target_alerts.order_by("-time", "-pk")[:50],
     }
