@@ -18,7 +18,8 @@ from tests.processes import wait_until
 from tests.unit.alerce_stream.samples import FEATURES, SENT, of
 
 NAME = "ZTF26aaaaaaa"
-EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+#: The last of it Plotly would make a link of.
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)><a href=https://example.org>SN</a>"
 STREAM = {"NAME": "alerce_stream.streams.AlerceAlertStream", "OPTIONS": {"USERNAME": "", "TOPIC_HANDLERS": {}}}
 PLOT = "document.querySelector('#alerce .js-plotly-plot')"
 
