@@ -22,6 +22,7 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.waiting import WaitingAlerts
 from tom_alertstreams.exceptions import LookUpUnavailable, PartitionLost, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, Rejection
+from tom_alertstreams.signals import housekeeping
 
 pytestmark = [
     CORE_TABLES,
@@ -261,6 +262,22 @@ class TestAnswers:
         )
         assert counts() == {"rejected:sky": 2}
         assert list(Rejection.objects.filter(topic="old").values_list("offset", flat=True)) == ([6] if days else [])
+
+    def test_housekeeping_comes_before_the_first_alerts_and_outside_of_transactions(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        seen: list[tuple[int, bool, list[str]]] = []
+
+        def look(source: Any, **_more: Any) -> None:
+            seen.append((Effect.objects.count(), connection.in_atomic_block, list(source.bindings)))
+
+        publish(broker, topic, 3)
+        housekeeping.connect(look)
+        try:
+            run_once(make(broker.bootstrap_servers, group_id, {topic: "one"}))
+        finally:
+            housekeeping.disconnect(look)
+        assert seen == [(0, False, [topic])]
 
     def test_the_call_announced_for_2_0(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         publish(broker, topic, 1)
