@@ -82,6 +82,7 @@ def test_the_group() -> None:
         ({"API_URL": "api.alerce.online"}, "API_URL begins with"),
         ({"SCHEMA": "/no/such/file.avsc"}, "does not exist"),
         ({"TOPIC_HANDLERS": {}}, "TOPIC_HANDLERS is empty"),
+        ({"TOPIC_HANDLERS": {r"lc_classifier_\d{8}": HANDLER}}, "would match no topic"),
     ],
 )
 def test_wrong_options_are_told_at_the_start(options: dict[str, Any], message: str) -> None:
