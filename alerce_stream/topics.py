@@ -53,6 +53,10 @@ class DailyTopicKeys(TopicKeys):
         daily = [f"^{_quoted(prefix)}({_DAY})?$" for prefix in sorted(self._prefixes)]
         return [*daily, *self._globs.subscription()]
 
+    def in_order(self, topics: Iterable[str]) -> list[str]:
+        """The newest day first: names of days long gone may stay listed."""
+        return sorted(topics, key=lambda topic: (topic[len(classifier_of(topic)) :], topic), reverse=True)
+
     def _by_prefix(self, topic: str) -> str | None:
         for name in (topic, classifier_of(topic)):
             if name in self._prefixes:
