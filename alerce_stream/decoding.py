@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.avro_limits import writer_schema
 from tom_alertstreams.decoders import (
     CONFLUENT_MAGIC,
     CONTAINER_MAGIC,
     SchemaSource,
     decode_auto,
-    decode_container,
     decode_json,
     decode_schemaless,
+    read_container,
 )
 from tom_alertstreams.exceptions import DecodeError
 
@@ -51,8 +50,8 @@ class AlerceDecoder:
         if not raw:
             return decode_auto(raw)  # says which: a tombstone, or empty
         if raw.startswith(CONTAINER_MAGIC):
-            record = decode_container(raw)
-            self._versions.recognise(classifier_of(alert.topic), writer_schema(raw))
+            record, schema = read_container(raw)
+            self._versions.recognise(classifier_of(alert.topic), schema)
             return record
         if raw.lstrip()[:1] in (b"{", b"["):
             return decode_json(raw)

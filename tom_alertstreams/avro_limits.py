@@ -73,14 +73,6 @@ def check_container(raw: bytes) -> Container:
     return Container(schema, codec, blocks)
 
 
-def writer_schema(raw: bytes) -> bytes:
-    """The schema in the head of an Avro object container, JSON.
-
-    :raises DecodeError: the head is cut.
-    """
-    return _header(_Reader(raw, _MAGIC_BYTES)).get(b"avro.schema", b"")
-
-
 @lru_cache(maxsize=32)
 def check_schema(schema: bytes | str) -> None:
     """Whatever bytes are read with this schema, their number bounds what comes out.

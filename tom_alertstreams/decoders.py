@@ -105,6 +105,11 @@ def decode_container(raw: bytes) -> Any:
 
     :raises DecodeError: it is cut, broken, empty, compressed with a codec that is not installed, or made to exhaust us.
     """
+    return read_container(raw)[0]
+
+
+def read_container(raw: bytes) -> tuple[Any, bytes]:
+    """As :func:`decode_container`, and the schema that it was written with, JSON."""
     container = check_container(raw)
     try:
         records = _records(raw, container)
@@ -113,7 +118,7 @@ def decode_container(raw: bytes) -> Any:
         raise DecodeError(f"broken Avro container: {type(error).__name__}: {error}") from error
     if not records:
         raise DecodeError("an Avro container without a record.")
-    return records[0] if len(records) == 1 else records
+    return records[0] if len(records) == 1 else records, container.schema
 
 
 def _records(raw: bytes, container: Container) -> list[Any]:

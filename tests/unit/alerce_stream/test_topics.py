@@ -84,6 +84,12 @@ def test_no_date_is_computed(topic: str) -> None:
     assert DailyTopicKeys(["lc_classifier"]).match(topic) == "lc_classifier"
 
 
+def test_the_newest_day_is_shown_first() -> None:
+    topics = ["lc_classifier_20261231", "lc_classifier", "lc_classifier_20270102", "lc_classifier_20270101"]
+    shown = ["lc_classifier_20270102", "lc_classifier_20270101", "lc_classifier_20261231", "lc_classifier"]
+    assert DailyTopicKeys(["lc_classifier"]).in_order(topics) == shown
+
+
 def test_classifier_of() -> None:
     assert classifier_of("lc_classifier_ztf_20261101") == "lc_classifier_ztf"
     assert classifier_of("rubin_stamp_classifier") == "rubin_stamp_classifier"
