@@ -20,7 +20,7 @@ from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.preparing import Preparer
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.waiting import WaitingAlerts
-from tom_alertstreams.exceptions import PartitionLost, RejectAlert, RetryLater
+from tom_alertstreams.exceptions import LookUpUnavailable, PartitionLost, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, Rejection
 
 pytestmark = [
@@ -28,6 +28,14 @@ pytestmark = [
     pytest.mark.both_databases,
     pytest.mark.usefixtures("fresh_handlers"),
 ]
+
+
+def publish_up_to_last(broker: ScriptedBroker, topic: str, count: int) -> None:
+    """Alerts of which the last one says so."""
+    broker.create_topic(topic)
+    for number in range(count):
+        broker.produce(topic, handlers.content(n=number, last=number == count - 1))
+    broker.flush()
 
 
 class TestBadAlerts:
@@ -207,6 +215,37 @@ class TestAnswers:
         run_once(make(broker.bootstrap_servers, group_id, {topic: "prepared"}))
         assert list(Effect.objects.values_list("note", flat=True)) == [str(len(handlers.content(n=0)))] * 3
         assert in_transaction == {False}
+
+    def test_the_next_group_is_prepared_while_one_is_handled(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """The handler waits for it before it ends."""
+        publish_up_to_last(broker, topic, 40)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "ahead"}, delivery={"BATCH_SIZE": 10}))
+        assert effects(topic) == list(range(40))
+        assert any(handlers.ahead_of[:-1])
+        assert handlers.calls == list(range(40))
+
+    def test_what_fails_is_prepared_anew(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        def fail(alert: Alert) -> None:
+            if alert.offset in (3, 17):
+                raise KeyError("candid")
+
+        publish_up_to_last(broker, topic, 20)
+        handlers.trouble.append(fail)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "ahead"}, delivery={"BATCH_SIZE": 10}))
+        assert effects(topic) == [offset for offset in range(20) if offset not in (3, 17)]
+
+    def test_what_was_prepared_before_a_pause_is_prepared_anew(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """A call that was rolled back may have changed the content of its alerts, so they are fresh ones."""
+        away = [LookUpUnavailable("the catalogue is away")]
+        publish_up_to_last(broker, topic, 20)
+        handlers.trouble.append(lambda alert: away and (_ for _ in ()).throw(away.pop()))
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "ahead"}, delivery={"BATCH_SIZE": 10}))
+        assert effects(topic) == list(range(20))
+        assert handlers.calls == [0, *range(20)]
 
     @pytest.mark.parametrize(("days", "offsets"), [(7, [0, 1]), (0, [])])
     def test_rejections_are_kept_for_some_days(
