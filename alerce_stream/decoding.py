@@ -7,6 +7,7 @@ and probabilities that can be true.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tom_alertstreams.exceptions import DecodeError
 
 from .messages import is_plausible
 from .topics import classifier_of
-from .versions import KnownVersions, SchemaVersion
+from .versions import KnownVersions, SchemaVersion, shipped_versions
 
 
 class AlerceDecoder:
@@ -96,6 +97,12 @@ class AlerceDecoder:
             hint="ALeRCE may have changed its schema: name the new one in SCHEMA of the stream's OPTIONS"
             + (", or its schema registry." if raw.startswith(CONFLUENT_MAGIC) and self._registry is None else "."),
         )
+
+
+@lru_cache(maxsize=1)
+def shipped_schemas() -> dict[str, Any]:
+    """The schemas that come with this app, parsed, by name, newest first: for whoever writes such messages."""
+    return {name: version.schema for name, version in shipped_versions().items()}
 
 
 def _fitting(raw: bytes, version: SchemaVersion) -> Any | None:

@@ -20,9 +20,9 @@ from typing import Any, Final, Literal, Protocol
 
 import fastavro
 
+from .decoding import shipped_schemas
 from .resolver import Position
 from .stub_api import StubApi
-from .versions import shipped_versions
 
 __all__ = ["Framing", "SimulatedMessage", "SimulatedNight", "SimulatedObject", "StubApi", "encode"]
 
@@ -51,7 +51,7 @@ def encode(record: Mapping[str, Any], schema: str, framing: Framing = "container
     """
     if framing == "json":
         return json.dumps(record).encode()
-    parsed, stream = shipped_versions()[schema].schema, io.BytesIO()
+    parsed, stream = shipped_schemas()[schema], io.BytesIO()
     if framing == "container":
         fastavro.writer(stream, parsed, [record], sync_marker=_SYNC_MARKER)
         return stream.getvalue()

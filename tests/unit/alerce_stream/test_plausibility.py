@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from alerce_stream.messages import parse
 from alerce_stream.testing import BRANCHES, encode
 from alerce_stream.versions import shipped_versions
 from tests.unit.alerce_stream.samples import ELASTICC, FEATURE_NAMES, RECORDS, SAME_BYTES, of
+from tests.unit.alerce_stream.samples import STAMP as STAMP_SHARES
 from tom_alertstreams.exceptions import RejectAlert
 
 STAMP: Final = ("SN", "AGN", "VS", "asteroid", "bogus")
@@ -155,6 +157,29 @@ def test_a_small_alert_id_is_not_read_as_the_length_of_a_text(candid: int) -> No
     record = {"objectId": "ZTF25aaaaaaa", "candid": candid, "probabilities": dict.fromkeys(names, 0.2) | {"SN": digits}}
     raw = encode(record, "stamp_classifier_2025", "schemaless")
     assert _fitting(raw, shipped_versions()["stamp_classifier_2021_candid_text"]) is None
+
+
+@pytest.mark.parametrize("missing", [{"bogus"}, {"SN", "AGN", "VS", "asteroid", "bogus"}])
+def test_nan_speaks_against_no_schema(missing: set[str]) -> None:
+    """It means that the classifier gives no probability: the others, where there are any, still add up."""
+    shares = {name: math.nan if name in missing else share for name, share in STAMP_SHARES.items()}
+    record = {**RECORDS["stamp_classifier_2021"], "probabilities": shares}
+    raw = encode(record, "stamp_classifier_2021", "schemaless")
+    assert _fitting(raw, shipped_versions()["stamp_classifier_2021"]) is not None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ra": 361.0}, {"dec": -91.0}, {"midpointMjdTai": 1e-73}, {"diaSourceId": -5}, {"diaObjectId": 0, "ssObjectId": 0,
+         "diaSourceId": 0}, {"probabilities": {"SN": 3.0}}, {"probabilities": {"SN": 0.1}}, {"probabilities": {"\x01": 1.0}},
+    ],
+)  # fmt: skip
+def test_what_cannot_be_true_is_of_another_schema(wrong: dict[str, Any]) -> None:
+    name = "rubin_stamp_classifier"
+    version = shipped_versions()[name]
+    assert _fitting(encode(RECORDS[name], name, "schemaless"), version) is not None
+    assert _fitting(encode({**RECORDS[name], **wrong}, name, "schemaless"), version) is None
 
 
 def test_what_names_nothing_is_not_stored() -> None:
