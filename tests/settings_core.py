@@ -12,7 +12,7 @@ RUN_DIR = Path(os.environ["EXAMPLE_TOM_RUN_DIR"])
 SECRET_KEY = "of the tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["tom_alertstreams", "tests.effects"]
+INSTALLED_APPS = ["tom_alertstreams", "apf_bridge", "tests.effects"]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "tom_alertstreams",
     "tom_alertstreams.ingest",
     "alerce_stream",
+    "apf_bridge",
     "example_tom",
 ]
 MIDDLEWARE = [*TOMTOOLKIT_MIDDLEWARE]

@@ -23,7 +23,7 @@ from tom_alertstreams.exceptions import BrokerUnavailable, FuseBlown, PartitionL
 from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import Installation
 from tom_alertstreams.redaction import redact
-from tom_alertstreams.signals import housekeeping
+from tom_alertstreams.signals import housekeeping, turned
 
 from .broker_errors import ErrorMemory
 from .failures import heal_connection, wait_if_away
@@ -91,6 +91,7 @@ class DeliveryLoop:
             self._say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
             raise
         finally:
+            turned.send_robust(type(self.source), source=self.source, ending=True)
             self._intake.close()
             self._preparer.close()
             self._record.end()
@@ -161,6 +162,7 @@ class DeliveryLoop:
                 logger.info("%s reads %d partitions", self.status.label, len(self._intake.assigned))
             if self._is_due("housekeeping", _HOUSEKEEPING_EVERY_S):
                 self._keep_house()
+            turned.send(type(self.source), source=self.source, ending=False)
             self._work()
             self._try_waiting()
             if self._is_due("mirror", _MIRROR_EVERY_S):

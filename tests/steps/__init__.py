@@ -1,0 +1,1 @@
+"""Steps as ALeRCE's groups have written them for the three generations of APF."""

@@ -1,0 +1,99 @@
+"""Three steps, each with what its generation of APF was used like."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from apf.core import get_class
+from apf.core.step import GenericStep
+from apf.producers import KafkaProducer
+
+from tests.secret import told_with
+
+#: What a step does with its messages before it answers: tests put their trouble here.
+trouble: list[Callable[[str, list[dict[str, Any]]], Any]] = []
+#: Stage and ids of each call, whatever became of its transaction.
+calls: list[tuple[str, list[Any]]] = []
+
+
+def reset() -> None:
+    trouble.clear()
+    calls.clear()
+
+
+def met(stage: str, messages: Any) -> None:
+    some = [messages] if isinstance(messages, dict) else list(messages)
+    calls.append((stage, [message.get("n") for message in some if isinstance(message, dict)]))
+    told_with(lambda: [do(stage, some) for do in trouble])
+
+
+class EarlyClassifier(GenericStep):
+    """1.x: gets its consumer made, makes its producer itself, and produces by itself."""
+
+    def __init__(self, consumer: Any = None, config: Any = None, level: int = logging.INFO, **step_args: Any) -> None:
+        super().__init__(consumer, config=config, level=level)
+        producer_class = get_class(config["PRODUCER_CONFIG"].get("CLASS", "apf.producers.KafkaProducer"))
+        self.producer = producer_class(config["PRODUCER_CONFIG"])
+
+    def execute(self, message: Any) -> None:
+        met("execute", message)
+        for one in [message] if isinstance(message, dict) else message:
+            output = {"oid": one["oid"], "n": one["n"], "probability": 0.5}
+            self.producer.produce(output, key=one["oid"])
+
+
+class Corrector(GenericStep):
+    """2.x: every hook, and a key field."""
+
+    def __init__(self, consumer: Any = None, config: Any = {}, **kwargs: Any) -> None:  # noqa: B006
+        super().__init__(config=config, **kwargs)
+        self.set_producer_key_field("oid")
+
+    def pre_execute(self, messages: Any) -> Any:
+        met("pre_execute", messages)
+        return messages
+
+    def execute(self, messages: Any) -> Any:
+        met("execute", messages)
+        return [{"oid": message.pop("oid"), "n": message["n"], "probability": 0.25} for message in messages]
+
+    def post_execute(self, result: Any) -> Any:
+        met("post_execute", result)
+        return result
+
+    def pre_produce(self, result: Any) -> Any:
+        met("pre_produce", result)
+        return result
+
+    def post_produce(self) -> None:
+        met("post_produce", [])
+
+
+class Prober(GenericStep):
+    """6.x: filters in pre_execute, answers with a generator, writes to a second producer."""
+
+    def __init__(self, config: Any, level: int = logging.INFO, **step_args: Any) -> None:
+        super().__init__(config=config, level=level, **step_args)
+        self.scribe = KafkaProducer(config["SCRIBE_PRODUCER_CONFIG"])
+        self.set_producer_key_field("oid")
+
+    def pre_execute(self, messages: Any) -> Any:
+        return [message for message in messages if message["n"] % 10 != 9]
+
+    def execute(self, messages: Any) -> Any:
+        met("execute", messages)
+        return [{"oid": message["oid"], "n": message["n"], "probability": 0.75} for message in messages]
+
+    def pre_produce(self, result: Any) -> Any:
+        for one in result:
+            self.scribe.produce({"oid": one["oid"], "n": one["n"], "probability": 0.0}, key=one["oid"], flush=True)
+        yield from result
+
+
+class NoOp(GenericStep):
+    """Does nothing: what the bridge itself costs."""
+
+    def execute(self, messages: Any) -> Any:
+        return []
