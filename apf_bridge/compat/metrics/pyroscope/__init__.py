@@ -1,0 +1,7 @@
+"""``apf.metrics.pyroscope``."""
+
+from __future__ import annotations
+
+from .profile import profile
+
+__all__ = ["profile"]

@@ -1,0 +1,78 @@
+"""``apf.producers.generic``."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+
+class GenericProducer(ABC):
+    """Where a step's output goes."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.logger = logging.getLogger(f"alerce.{type(self).__name__}")
+        self.logger.info("Creating %s", type(self).__name__)
+        self.config = config
+        self._key_field: str | None = None
+        self._key_function: Callable[[dict[str, Any]], Any] | None = None
+
+    @property
+    def key_field(self) -> str | None:
+        return self._key_field
+
+    @property
+    def key_function(self) -> Callable[[dict[str, Any]], Any] | None:
+        return self._key_function
+
+    def set_key_field(self, key: str | None) -> None:
+        """The field of a message that is its key."""
+        self._key_field = key
+
+    def set_key_function(self, function: Callable[[dict[str, Any]], Any] | None) -> None:
+        """What makes the key of a message; it goes before the key field."""
+        self._key_function = function
+
+    def key_of(self, message: Any, key: Any = None) -> str | bytes | None:
+        """The key of a message as Kafka takes it: a number becomes its text.
+
+        :param key: what the caller gave; used where neither a function nor a field is set.
+        :raises KeyError: the message does not have the key field.
+        """
+        if message and self._key_function is not None:
+            key = self._key_function(message)
+        elif message and self._key_field:
+            if self._key_field not in message:
+                raise KeyError(f"The message has no field {self._key_field!r}, which is to be its key.")
+            key = message[self._key_field]
+        return key if key is None or isinstance(key, str | bytes) else str(key)
+
+    @abstractmethod
+    def produce(self, message: Any = None, **kwargs: Any) -> None:
+        """Send one message.
+
+        :param message: a dict.
+        """
+
+    def flush(self) -> None:  # noqa: B027  most have nothing to do
+        """Wait until all that was given is delivered.
+
+        :raises KafkaException: something was not.
+        """
+
+    def close(self) -> None:
+        """Flush, and let go of what is open."""
+        self.flush()
+
+
+class CollectingProducer(GenericProducer):
+    """Keeps messages and keys instead of sending them: for whoever stores them in a transaction of his own."""
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        #: Key and message, in their order.
+        self.collected: list[tuple[str | bytes | None, Any]] = []
+
+    def produce(self, message: Any = None, **kwargs: Any) -> None:
+        self.collected.append((self.key_of(message, kwargs.get("key")), message))
