@@ -38,7 +38,7 @@ def check_outbox(databases: Sequence[str] | None = None, **_kwargs: Any) -> list
     return [
         *(
             Warning(
-                f"{row['count']} messages of {row['outlet__name']} are not on their broker, the oldest since {row['since']:%F %R}.",
+                f"{row['count']} messages of {row['outlet__name']} are not on their broker, since {row['since']:%F %R}.",
                 hint="Is readstreams running, and its broker up? A stream or a step that was renamed leaves its outbox behind.",
                 id="apf_bridge.W001",
             )

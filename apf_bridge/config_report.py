@@ -19,7 +19,7 @@ _KNOWN: Final[Mapping[str, Mapping[str, tuple[Use, str]]]] = {
         "TOPICS": ("mapped", "TOPIC_HANDLERS of a StepAlertStream; elsewhere the stream has its own"),
         "TOPIC_STRATEGY": ("mapped", "daily topics are found on the broker by a StepAlertStream"),
         "SCHEMA_PATH": ("mapped", "SCHEMA of a StepAlertStream"),
-        **{key: ("used", "messages of one call") for key in BATCH_KEYS},
+        **dict.fromkeys(BATCH_KEYS, ("used", "messages of one call")),
         "consume.timeout": ("ignored", "a lone message waits for nobody"),
         "TIMEOUT": ("ignored", "a lone message waits for nobody"),
         "COMMIT_RETRY": ("ignored", _DELIVERY),

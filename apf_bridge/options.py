@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
+from tom_alertstreams.redaction import remember_secrets
+
 from . import install
-from .step_config import read_config
+from .step_config import messages_at_once, read_config, section
 from .step_host import StepHost
 
 CONTRACTS: Final = ("1", "2", "6")
@@ -45,6 +47,10 @@ class StepOptions:
         if self.rules and not self.makes_targets:
             raise ValueError("RULES are for Targets: name a RESULT_HANDLER or FIELDS as well.")
         object.__setattr__(self, "step_config", read_config(self.step_config))
+        remember_secrets(self.step_config)
+        for name in ("CONSUMER_CONFIG", "PRODUCER_CONFIG", "METRICS_CONFIG"):
+            section(self.step_config, name)
+        messages_at_once(self.step_config)
         object.__setattr__(self, "_step_class", _imported("STEP", self.step))
         if self.makes_targets:
             from . import targets  # needs the TOM Toolkit
@@ -55,6 +61,11 @@ class StepOptions:
     def makes_targets(self) -> bool:
         """Whether results become Targets."""
         return self.result_handler is not None or self.fields is not None
+
+    @property
+    def adds_topic(self) -> bool:
+        """Whether messages get the name of their topic."""
+        return bool(section(self.step_config, "CONSUMER_CONFIG").get("ADD_TOPIC"))
 
     def host(self, stream: str) -> StepHost:
         """What runs the step for a stream: one for each process and stream. The step itself is made at the first batch."""

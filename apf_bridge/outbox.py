@@ -33,7 +33,7 @@ class Output:
 
 
 class Recorder:
-    """What the producers of one step have put out since the last :meth:`clear`, in order.
+    """What the producers of one step have put out since it was last taken, in order.
 
     :param params: key of STEP_CONFIG → PARAMS of the producer that it configures.
     """
@@ -43,9 +43,10 @@ class Recorder:
         self.params: dict[str, Mapping[str, Any]] = dict(params)
         self.outputs: list[Output] = []
 
-    def clear(self) -> None:
-        """Forget what was put out."""
-        self.outputs.clear()
+    def take(self) -> list[Output]:
+        """What was put out; nothing is kept of it."""
+        outputs, self.outputs = self.outputs, []
+        return outputs
 
     def producer(self, params: Mapping[str, Any], *_args: Any, **_kwargs: Any) -> RecordingProducer:
         """In place of ``confluent_kafka.Producer``."""

@@ -95,9 +95,9 @@ class Publisher:
         if now >= self._blocked_until and (self.has_more or now >= self._look_at):
             self._look(now)
 
-    def end(self, timeout_s: float = END_S) -> None:
-        """Send all that is there, for at most so long, and let go of the outlet."""
-        deadline = time.monotonic() + timeout_s
+    def end(self) -> None:
+        """Send all that is there, for at most END_S, and let go of the outlet."""
+        deadline = time.monotonic() + END_S
         self._blocked_until, self.has_more = 0.0, True
         try:
             while time.monotonic() < deadline:
@@ -159,7 +159,7 @@ class Publisher:
             return False
         in_hand = self._in_hand
 
-        def reported(error: KafkaError | None, _message: Message) -> None:
+        def reported(error: KafkaError | None, _message: Message | None) -> None:
             if row.pk not in in_hand.rows:
                 return
             in_hand.rows.discard(row.pk)
@@ -182,7 +182,7 @@ class Publisher:
             self.has_more = True
             return False
         except KafkaException as error:
-            reported(error.args[0], None)  # type: ignore[arg-type]
+            reported(error.args[0], None)
             return error.args[0].code() in _REFUSALS
         return True
 
@@ -208,7 +208,9 @@ class Publisher:
             OutboxMessage.objects.filter(pk__in=done, state=OutboxMessage.State.PENDING).update(
                 state=OutboxMessage.State.DELIVERED, delivered=moment, attempts=F("attempts") + 1, last_error=""
             )
-            del in_hand.delivered[: len(done)]  # only now: where the database was away they are written at the next turn
+            del in_hand.delivered[
+                : len(done)
+            ]  # only now: where the database was away they are written at the next turn
             self._pause_s, self._told = _FIRST_PAUSE_S, ""
         while in_hand.refused:
             pk, reason = in_hand.refused[0]

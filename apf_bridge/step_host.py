@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from tom_alertstreams.delivery.failures import text_of
 from tom_alertstreams.logs import get_logger
 
 from .compat.core import life_cycle
@@ -58,11 +59,18 @@ class StepHost:
         """
         results: list[Any] = []
         metrics: list[dict[str, Any]] = []
-        self.recorder.clear()  # of a batch that was rolled back
-        with output_to(self.recorder):
-            step = self._made()
-            for message in self._as_consumed(messages, step.contract):
-                results += self._one(step, message, metrics)
+        self.recorder.take()  # what a call that failed has left there
+        try:
+            with output_to(self.recorder):
+                step = self._made()
+                for message in self._as_consumed(messages, step.contract):
+                    results += self._one(step, message, metrics)
+        except Exception as error:
+            stage = life_cycle.stage_of(error) or "its constructor"
+            logger.warning(
+                "%s: %s failed in %s: %s: %s", self.stream, self.path, stage, type(error).__name__, text_of(error)
+            )
+            raise
         for sent in metrics:  # robust: what is committed is not undone because nobody takes its metrics
             transaction.on_commit(partial(step.send_metrics, **sent), robust=True)
         return results

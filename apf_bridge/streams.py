@@ -86,7 +86,10 @@ class StepAlertStream(KafkaAlertStream):
         """As for any stream, with one step for all topics."""
         bindings = super().bindings
         options = next(iter(bindings.values())).handler.options
-        return {key: replace(binding, handler=replace(binding.handler, options=options)) for key, binding in bindings.items()}
+        return {
+            key: replace(binding, handler=replace(binding.handler, options=options))
+            for key, binding in bindings.items()
+        }
 
     def _config(self) -> dict[str, Any]:
         return {**self._params, **super()._config()}

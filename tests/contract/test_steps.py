@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections, transaction
 
 import apf_bridge
 from apf_bridge import publisher
-from apf_bridge.models import OutboxMessage
+from apf_bridge.models import OutboxMessage, Outlet
 from apf_bridge.publisher import Publisher
 from tests.brokers import ScriptedBroker
 from tests.marks import CORE_AND_STEPS
 from tests.steps import consumed
 from tests.streams import counts, make, next_offset, run_once
-from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
+from tom_alertstreams.alertstreams.alertstream import AlertStream
+from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import DeadLetter
 
 pytestmark = [CORE_AND_STEPS, pytest.mark.both_databases, pytest.mark.usefixtures("fresh_handlers")]
@@ -93,3 +98,236 @@ class TestTheThreeContracts:
         for key in {message.key for message in found}:
             numbers = [message.content["n"] for message in found if message.key == key]
             assert numbers == sorted(numbers)
+
+
+class Killed(BaseException):
+    """As a process is killed: nothing catches it."""
+
+
+def pending() -> int:
+    return OutboxMessage.objects.filter(state="pending").count()
+
+
+def raising(error: BaseException, stage: str = "execute", n: int = 5) -> Callable[[str, list[dict[str, Any]]], None]:
+    """Trouble in one stage with one message."""
+
+    def trouble(at: str, messages: list[dict[str, Any]]) -> None:
+        if at == stage and any(message.get("n") == n for message in messages):
+            raise error
+
+    return trouble
+
+
+class TestABatchIsOneUnit:
+    def test_a_batch_that_dies_before_its_commit_puts_nothing_out(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Killed after the outbox was written."""
+        publish(broker, topic, range(10))
+        from apf_bridge import handlers
+
+        store = handlers.store
+
+        def store_and_die(*args: Any) -> None:
+            store(*args)
+            raise Killed
+
+        monkeypatch.setattr(handlers, "store", store_and_die)
+        with pytest.raises(Killed):
+            run_once(stream(broker, group_id, topic, "Corrector"))
+        assert (OutboxMessage.objects.count(), next_offset(group_id, topic)) == (0, 0)
+        monkeypatch.undo()
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        found = consumed(broker, f"{topic}-out", 10)
+        assert sorted(message.content["n"] for message in found) == list(range(10))
+
+    @pytest.mark.parametrize("contract", STEPS)
+    def test_a_poison_message_becomes_a_dead_letter_and_the_rest_runs(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any, contract: str
+    ) -> None:
+        publish(broker, topic, range(20))
+        steps.trouble.append(raising(KeyError("oid")))
+        run_once(stream(broker, group_id, topic, STEPS[contract]))
+        letter = DeadLetter.objects.get()
+        assert (letter.offset, letter.error_class, letter.state) == (5, "KeyError", "open")
+        found = consumed(broker, f"{topic}-out", 17)
+        expected = [n for n in range(20) if n != 5 and (contract != "6" or n % 10 != 9)]
+        assert sorted(message.content["n"] for message in found) == expected
+
+    @pytest.mark.parametrize("stage", ["pre_execute", "execute", "post_execute", "pre_produce"])
+    def test_the_stage_that_failed_is_named(
+        self,
+        broker: ScriptedBroker,
+        topic: str,
+        group_id: str,
+        steps: Any,
+        stage: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        publish(broker, topic, range(6))
+        steps.trouble.append(raising(ValueError("no such band"), stage))
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert DeadLetter.objects.get().offset == 5
+        assert f"failed in {stage}: ValueError: no such band" in caplog.text
+
+    def test_sys_exit_in_a_step_is_the_failure_of_its_message(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any
+    ) -> None:
+        publish(broker, topic, range(6))
+        steps.trouble.append(raising(SystemExit(1)))
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert DeadLetter.objects.get().error_class == "HandlerExit"
+        assert counts()["done"] == 5
+
+    def test_a_second_try_gets_what_the_first_one_got(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any
+    ) -> None:
+        """Corrector takes oid out of its messages; after a failure in a later stage they have it again."""
+        publish(broker, topic, range(6))
+        steps.trouble.append(raising(ValueError("late"), "pre_produce"))
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert DeadLetter.objects.get().error_class == "ValueError"
+        assert len(consumed(broker, f"{topic}-out", 5)) == 5
+
+    def test_what_is_no_record_fails_alone(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        publish(broker, topic, range(3))
+        broker.produce(topic, b"a circular in plain text")
+        broker.flush()
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert "a step takes dicts" in DeadLetter.objects.get().error
+        assert counts()["done"] == 3
+
+
+class TestTheOutbox:
+    def test_nothing_is_sent_before_the_commit(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any
+    ) -> None:
+        """The publisher looks at the database only."""
+        publish(broker, topic, range(5))
+        made = stream(broker, group_id, topic, "Corrector")
+        options = made.bindings[topic].handler.options  # type: ignore[attr-defined]
+        host = options.host("test")
+        with transaction.atomic():
+            host.run([{"oid": "ZTF1", "n": 1}])
+            assert host.recorder.outputs
+            transaction.set_rollback(True)
+        host.publisher.end()
+        assert Outlet.objects.get().messages.count() == 0
+
+    def test_a_message_is_marked_only_when_the_broker_has_it(
+        self, broker: ScriptedBroker, own_broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """The broker of the output is away: the stream runs on and the outbox waits. It comes back, and nothing is lost."""
+        publish(broker, topic, range(10))
+        own_broker.create_topic(f"{topic}-out", 1)
+        own_broker.broker_down()
+        made = with_output_on(own_broker, broker, group_id, topic)
+        with running(made):
+            until(lambda: OutboxMessage.objects.count() == 10)
+            time.sleep(1)
+            assert pending() == 10
+            own_broker.broker_up()
+            until(lambda: pending() == 0)
+        found = consumed(own_broker, f"{topic}-out", 10)
+        assert [message.content["n"] for message in found] == list(range(10))
+
+    def test_after_a_crash_a_message_is_sent_again_with_its_id(
+        self, broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The broker has the messages, and the process dies before it hears of it."""
+        publish(broker, topic, range(10))
+        monkeypatch.setattr(Publisher, "_hear", lambda *args: None)
+        monkeypatch.setattr(publisher, "END_S", 0.5)
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        first = consumed(broker, f"{topic}-out", 10)
+        assert pending() == 10
+        monkeypatch.undo()
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        found = consumed(broker, f"{topic}-out", 20)
+        assert pending() == 0
+        for message in first:
+            again = [other for other in found if other.id == message.id]
+            assert [(one.key, one.content) for one in again] == [(message.key, message.content)] * 2
+
+    def test_a_failure_on_the_way_keeps_the_order(
+        self, own_broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(publisher, "_FIRST_PAUSE_S", 0.1)
+        publish(own_broker, topic, range(30))
+        own_broker.create_topic(f"{topic}-out", 1)
+        own_broker.push_errors(ScriptedBroker.PRODUCE, *[6] * 3)  # NOT_LEADER_FOR_PARTITION
+        run_once(stream(own_broker, group_id, topic, "Corrector"))
+        found = consumed(own_broker, f"{topic}-out", 30)
+        first_time = list(dict.fromkeys(message.content["n"] for message in found))
+        assert first_time == list(range(30))
+
+    def test_what_the_broker_refuses_for_good_does_not_hold_the_others_up(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        publish(broker, topic, range(5))
+
+        def make_large(stage: str, messages: list[dict[str, Any]]) -> None:
+            if stage == "execute":
+                for message in messages:
+                    message["oid"] *= 500_000 if message["n"] == 2 else 1
+
+        steps.trouble.append(make_large)
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        refused = OutboxMessage.objects.get(state="refused")
+        assert refused.attempts == 1
+        assert refused.last_error
+        assert "was refused and is given up" in caplog.text
+        assert sorted(message.content["n"] for message in consumed(broker, f"{topic}-out", 4)) == [0, 1, 3, 4]
+
+    def test_one_process_at_a_time_sends_for_a_step(
+        self, broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(broker, topic, range(10))
+        other = Publisher("test: tests.steps.steps.Corrector", {})
+        assert other._hold(time.monotonic())
+        monkeypatch.setattr(publisher, "END_S", 0.5)
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert pending() == 10
+        other.end()
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert pending() == 0
+
+    def test_what_a_dead_process_held_is_taken_over(
+        self, broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(broker, topic, range(10))
+        monkeypatch.setattr(publisher, "LEASE", publisher.LEASE / 20)
+        assert Publisher("test: tests.steps.steps.Corrector", {})._hold(time.monotonic())
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert pending() == 0
+
+
+def with_output_on(
+    output: ScriptedBroker, broker: ScriptedBroker, group_id: str, topic: str, step: str = "Corrector"
+) -> AlertStream:
+    given = config(broker, topic, f"{topic}-out")
+    given["PRODUCER_CONFIG"] = config(output, topic, f"{topic}-out")["PRODUCER_CONFIG"]
+    given["PRODUCER_CONFIG"]["PARAMS"] |= {"reconnect.backoff.max.ms": 200}
+    return stream(broker, group_id, topic, step, STEP_CONFIG=given)
+
+
+@contextmanager
+def running(made: AlertStream) -> Iterator[StreamThread]:
+    """The stream in a thread of its own, until the block ends."""
+    control = Control()
+    thread = StreamThread(made, control)  # type: ignore[arg-type]
+    thread.start()
+    try:
+        yield thread
+    finally:
+        control.stopping.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        connections["default"].close_if_unusable_or_obsolete()

@@ -24,9 +24,7 @@ class Consumed:
 def consumed(broker: Any, topic: str, count: int, timeout_s: float = 20) -> list[Consumed]:
     """So many messages of a topic and what else is there at once, each partition in its order."""
     found: list[Consumed] = []
-    consumer = Consumer(
-        {"bootstrap.servers": broker.bootstrap_servers, "group.id": "reader", "fetch.wait.max.ms": 10}
-    )
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "reader", "fetch.wait.max.ms": 10})
     try:
         partitions = wait_until(lambda: consumer.list_topics(topic, 5).topics[topic].partitions, topic)
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])

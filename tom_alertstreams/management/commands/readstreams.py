@@ -18,6 +18,9 @@ from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import Supervisor
 from tom_alertstreams.redaction import redact
 
+#: Apps of this project; of those that are installed the tables have to be up to date.
+_APPS = ("tom_alertstreams", "apf_bridge")
+
 
 class Command(BaseCommand):
     help = "Read the alert streams configured in ALERT_STREAMS and call their handlers. Runs until it is stopped."
@@ -63,7 +66,7 @@ class Command(BaseCommand):
         connection = connections[DEFAULT_DB_ALIAS]
         try:
             executor = MigrationExecutor(connection)
-            targets = [n for n in executor.loader.graph.leaf_nodes() if n[0].startswith("tom_alertstreams")]
+            targets = [n for n in executor.loader.graph.leaf_nodes() if n[0].startswith(_APPS)]
             missing = executor.migration_plan(targets)
         except DatabaseError as error:
             raise CommandError(f"the database cannot be used: {redact(str(error)).strip()}") from error
