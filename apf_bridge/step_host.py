@@ -71,8 +71,8 @@ class StepHost:
                 "%s: %s failed in %s: %s: %s", self.stream, self.path, stage, type(error).__name__, text_of(error)
             )
             raise
-        for sent in metrics:  # robust: what is committed is not undone because nobody takes its metrics
-            transaction.on_commit(partial(step.send_metrics, **sent), robust=True)
+        if metrics:
+            transaction.on_commit(partial(self._send_metrics, step, metrics))
         return results
 
     def close(self) -> None:
@@ -86,6 +86,17 @@ class StepHost:
                 step.tear_down()
         except Exception as error:  # noqa: BLE001  (whatever a step raises; its batches are committed)
             logger.warning("%s: tear_down of %s failed: %s: %s", self.stream, self.path, type(error).__name__, error)
+
+    def _send_metrics(self, step: Any, metrics: Sequence[Mapping[str, Any]]) -> None:
+        """What is committed is committed, whether or not anybody takes its metrics."""
+        try:
+            for sent in metrics:
+                step.send_metrics(**sent)
+        except Exception as error:  # noqa: BLE001  (whatever a metrics sender raises)
+            logger.warning(
+                "%s: the metrics of %s could not be sent: %s: %s",
+                self.stream, self.path, type(error).__name__, text_of(error),
+            )  # fmt: skip
 
     def _made(self) -> Any:
         if self._step is None:

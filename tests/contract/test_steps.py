@@ -6,21 +6,24 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.utils import timezone
 
 import apf_bridge
 from apf_bridge import publisher
+from apf_bridge.checks import check_outbox
 from apf_bridge.models import OutboxMessage, Outlet
 from apf_bridge.publisher import Publisher
 from tests.brokers import ScriptedBroker
 from tests.marks import CORE_AND_STEPS
 from tests.steps import consumed
 from tests.streams import counts, make, next_offset, run_once
-from tom_alertstreams.alertstreams.alertstream import AlertStream
+from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import DeadLetter
@@ -39,6 +42,7 @@ def steps() -> Iterator[Any]:
     steps.reset()
     yield steps
     steps.reset()
+    apf_bridge.shims.uninstall()
 
 
 def config(broker: ScriptedBroker, topic: str, output: str, **consumer: Any) -> dict[str, Any]:
@@ -236,8 +240,8 @@ class TestTheOutbox:
     ) -> None:
         """The broker has the messages, and the process dies before it hears of it."""
         publish(broker, topic, range(10))
-        monkeypatch.setattr(Publisher, "_hear", lambda *args: None)
-        monkeypatch.setattr(publisher, "END_S", 0.5)
+        monkeypatch.setattr(Publisher, "_hear", lambda self, timeout_s: time.sleep(timeout_s))
+        monkeypatch.setattr(publisher, "END_S", 3)
         run_once(stream(broker, group_id, topic, "Corrector"))
         first = consumed(broker, f"{topic}-out", 10)
         assert pending() == 10
@@ -300,6 +304,126 @@ class TestTheOutbox:
         assert Publisher("test: tests.steps.steps.Corrector", {})._hold(time.monotonic())
         run_once(stream(broker, group_id, topic, "Corrector"))
         assert pending() == 0
+
+
+class TestMetrics:
+    def test_they_are_sent_after_the_commit(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any
+    ) -> None:
+        publish(broker, topic, range(10))
+        steps.trouble.append(raising(KeyError("oid")))
+        run_once(with_metrics(broker, group_id, topic))
+        assert [sent["in_transaction"] for sent in steps.metrics] == [False] * len(steps.metrics)
+        counted = [n for sent in steps.metrics for n in sent["n"]]
+        assert sorted(counted) == [n for n in range(10) if n != 5]
+        assert {"timestamp_received", "timestamp_sent", "execution_time", "n_messages"} <= set(steps.metrics[0])
+
+    def test_who_does_not_take_them_fails_no_batch(
+        self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        publish(broker, topic, range(5))
+        steps.metrics_trouble.append(OSError("no route to metrics"))
+        run_once(with_metrics(broker, group_id, topic))
+        assert counts() == {"done": 5}
+        assert len(consumed(broker, f"{topic}-out", 5)) == 5
+        assert "no route to metrics" in caplog.text
+
+
+class TestWhatAStepReturns:
+    @pytest.mark.parametrize("kind", ["none", "dict", "generator", "empty"])
+    def test_it_may_be(self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any, kind: str) -> None:
+        publish(broker, topic, range(3))
+        steps.answer.append(kind)
+        run_once(stream(broker, group_id, topic, "Answering"))
+        assert counts() == {"done": 3}
+        assert OutboxMessage.objects.filter(state="delivered").count() == (0 if kind in ("none", "empty") else 1)
+
+
+class TestStepAlertStream:
+    def test_a_settings_py_of_apf_runs_as_it_is(self, broker: ScriptedBroker, topic: str, tmp_path: Path) -> None:
+        daily = [f"{topic}_20261231", f"{topic}_20270101"]
+        for day in daily:
+            publish(broker, day, range(5))
+        given = config(broker, topic, f"{topic}-out")
+        given["CONSUMER_CONFIG"] |= {
+            "TOPICS": [],
+            "TOPIC_STRATEGY": {
+                "CLASS": "apf.core.topic_management.DailyTopicStrategy",
+                "PARAMS": {"topic_format": f"{topic}_%s"},
+            },
+        }
+        (tmp_path / "settings.py").write_text(f"STEP_CONFIG = {given!r}")
+        options = {
+            "STEP": "tests.steps.steps.Corrector",
+            "STEP_CONFIG": str(tmp_path / "settings.py"),
+            "CONFIG": {**ScriptedBroker.CONSUMER_CONFIG},
+        }
+        entry = {"NAME": "apf_bridge.streams.StepAlertStream", "LABEL": "test", "OPTIONS": options}
+        run_once(get_alert_streams([entry])[0])
+        assert counts() == {"done": 10}
+        assert next_offset("theirs", daily[0]) == 5
+        assert len(consumed(broker, f"{topic}-out", 10)) == 10
+
+
+class TestHousekeeping:
+    def test_what_was_delivered_days_ago_is_forgotten(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        publish(broker, topic, range(4))
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        long_ago = timezone.now() - timedelta(days=8)
+        rows = list(OutboxMessage.objects.order_by("pk"))
+        OutboxMessage.objects.filter(pk__in=[rows[0].pk, rows[1].pk]).update(delivered=long_ago, created=long_ago)
+        OutboxMessage.objects.filter(pk=rows[1].pk).update(state="refused")
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert list(OutboxMessage.objects.order_by("pk").values_list("pk", flat=True)) == [row.pk for row in rows[1:]]
+
+    def test_a_check_tells_what_is_late_and_what_was_refused(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        publish(broker, topic, range(4))
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        assert not check_outbox(databases=["default"])
+        rows = list(OutboxMessage.objects.all())
+        OutboxMessage.objects.filter(pk=rows[0].pk).update(state="refused")
+        OutboxMessage.objects.filter(pk__in=[rows[1].pk, rows[2].pk]).update(
+            state="pending", created=timezone.now() - timedelta(hours=2)
+        )
+        found = {finding.id: finding.msg for finding in check_outbox(databases=["default"])}
+        assert found["apf_bridge.W001"].startswith("2 messages of test: tests.steps.steps.Corrector are not on their")
+        assert found["apf_bridge.W002"].startswith("1 messages of test")
+        assert not check_outbox()
+
+    def test_a_growing_outbox_is_told(
+        self,
+        broker: ScriptedBroker,
+        topic: str,
+        group_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(publisher, "MANY", 5)
+        publish(broker, topic, range(10))
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        Publisher("test: tests.steps.steps.Corrector", {}).end()
+        assert "has grown to" not in caplog.text
+        OutboxMessage.objects.update(state="pending")
+        Publisher("test: tests.steps.steps.Corrector", {}).turn()
+        assert "has grown to 10 messages" in caplog.text
+
+    def test_messages_of_a_producer_that_settings_no_longer_name_wait(
+        self, broker: ScriptedBroker, topic: str, group_id: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        publish(broker, topic, range(2))
+        run_once(stream(broker, group_id, topic, "Corrector"))
+        OutboxMessage.objects.update(state="pending")
+        Publisher("test: tests.steps.steps.Corrector", {}).turn()
+        assert pending() == 2
+        assert "which STEP_CONFIG no longer names" in caplog.text
+
+
+def with_metrics(broker: ScriptedBroker, group_id: str, topic: str) -> AlertStream:
+    metrics = {"CLASS": "tests.steps.steps.NotingMetrics", "PARAMS": {}, "EXTRA_METRICS": ["n"]}
+    given = {**config(broker, topic, f"{topic}-out"), "METRICS_CONFIG": metrics}
+    return stream(broker, group_id, topic, "Corrector", STEP_CONFIG=given)
 
 
 def with_output_on(

@@ -8,7 +8,9 @@ from typing import Any
 
 from apf.core import get_class
 from apf.core.step import GenericStep
+from apf.metrics.generic import GenericMetricsProducer
 from apf.producers import KafkaProducer
+from django.db import connection
 
 from tests.secret import told_with
 
@@ -16,11 +18,16 @@ from tests.secret import told_with
 trouble: list[Callable[[str, list[dict[str, Any]]], Any]] = []
 #: Stage and ids of each call, whatever became of its transaction.
 calls: list[tuple[str, list[Any]]] = []
+#: What was sent to NotingMetrics.
+metrics: list[dict[str, Any]] = []
+metrics_trouble: list[Exception] = []
+#: What Answering returns.
+answer: list[str] = []
 
 
 def reset() -> None:
-    trouble.clear()
-    calls.clear()
+    for kept in (trouble, calls, metrics, metrics_trouble, answer):
+        kept.clear()
 
 
 def met(stage: str, messages: Any) -> None:
@@ -97,3 +104,20 @@ class NoOp(GenericStep):
 
     def execute(self, messages: Any) -> Any:
         return []
+
+
+class Answering(GenericStep):
+    """Returns one thing or another."""
+
+    def execute(self, messages: Any) -> Any:
+        one = {"oid": "ZTF1", "n": messages[0]["n"], "probability": 1.0}
+        return {"none": None, "dict": one, "generator": (item for item in [one]), "empty": []}[answer[0]]
+
+
+class NotingMetrics(GenericMetricsProducer):
+    """Keeps what it is sent, with whether a transaction was open."""
+
+    def send_metrics(self, sent: dict[str, Any]) -> None:
+        if metrics_trouble:
+            raise metrics_trouble[0]
+        metrics.append({**sent, "in_transaction": connection.in_atomic_block})
