@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from .generic import DateTimeEncoder, GenericMetricsProducer
+from .kafka import KafkaMetricsProducer
+from .log import LogfileMetricsProducer
 
-__all__ = ["DateTimeEncoder", "GenericMetricsProducer"]
+__all__ = ["DateTimeEncoder", "GenericMetricsProducer", "KafkaMetricsProducer", "LogfileMetricsProducer"]

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from .csv import CSVProducer
 from .generic import CollectingProducer, GenericProducer
+from .json_prod import JSONProducer
+from .kafka import KafkaProducer, KafkaSchemalessProducer
+from .test_producer import TestProducer
 
-__all__ = ["CollectingProducer", "GenericProducer"]
+__all__ = [
+    "CSVProducer",
+    "CollectingProducer",
+    "GenericProducer",
+    "JSONProducer",
+    "KafkaProducer",
+    "KafkaSchemalessProducer",
+    "TestProducer",
+]

@@ -1,0 +1,90 @@
+"""``apf.core.topic_management``: topics whose names carry a date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class GenericTopicStrategy:
+    """Which topics there are to read, or to write to."""
+
+    def get_topics(self) -> list[str]:
+        """All topics to read now."""
+        return []
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of one day."""
+
+    name: str
+    date: date
+    name_format: str
+    date_format: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DailyTopicStrategy(GenericTopicStrategy):
+    """One topic a day for each format, by the calendar of UTC.
+
+    What is read depends on the clock only: the last ``retention_days`` days with today, and from ``change_hour`` on
+    tomorrow too. So a restart reads what came meanwhile, and a process that slept through an hour misses nothing. A
+    topic that does not exist yet costs nothing.
+
+    :param topic_format: one name or several, with ``%s`` for the date.
+    :param date_format: as for ``strftime``.
+    :param change_hour: the hour of UTC from which on tomorrow's topic is in use; 24 waits for midnight.
+    :param retention_days: how many days are read, today among them, whatever the number of formats.
+    """
+
+    def __init__(
+        self,
+        topic_format: str | list[str] = "ztf_%s_programid1",
+        date_format: str = "%Y%m%d",
+        change_hour: int = 22,
+        retention_days: int = 8,
+    ) -> None:
+        self.topic_formats = list(topic_format) if isinstance(topic_format, list | tuple) else [topic_format]
+        for name in self.topic_formats:
+            if name.count("%s") != 1:
+                raise ValueError(f"topic_format {name!r} needs one %s, where the date goes.")
+        if retention_days < 1:
+            raise ValueError(f"retention_days is {retention_days}; today alone is 1.")
+        self.date_format = date_format
+        self.change_hour = change_hour
+        self.retention_days = retention_days
+
+    @property
+    def topics(self) -> list[Topic]:
+        """Oldest day first."""
+        now = utc_now()
+        newest = 1 if now.hour >= self.change_hour else 0
+        return [topic for day in range(1 - self.retention_days, newest + 1) for topic in self._of(now, day)]
+
+    def get_topics(self) -> list[str]:
+        """All topics to read now."""
+        return [topic.name for topic in self.topics]
+
+    def topics_to_produce(self) -> list[str]:
+        """The topics to write to now, one for each format: today's, and from ``change_hour`` on tomorrow's."""
+        now = utc_now()
+        return [topic.name for topic in self._of(now, 1 if now.hour >= self.change_hour else 0)]
+
+    def _of(self, now: datetime, days: int) -> list[Topic]:
+        day = now + timedelta(days=days)
+        text = day.strftime(self.date_format)
+        return [Topic(name % text, day.date(), name, self.date_format) for name in self.topic_formats]
+
+
+def topics_to_produce(strategy: Any) -> list[str]:
+    """Where what is written now goes: the current topics, not all that are still read. Steps' own strategies have one list."""
+    topics = strategy.topics_to_produce() if hasattr(strategy, "topics_to_produce") else strategy.get_topics()
+    return list(topics)
