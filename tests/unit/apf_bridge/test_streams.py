@@ -87,7 +87,9 @@ class TestConnection:
         assert (stream.consumer_config()["bootstrap.servers"], stream.group_id) == ("y:9", "ours")
 
     def test_all_that_lacks_is_listed(self) -> None:
-        with pytest.raises(ConfigurationError, match=r"lacks TOPICS or TOPIC_STRATEGY and bootstrap\.servers in PARAMS"):
+        with pytest.raises(
+            ConfigurationError, match=r"lacks TOPICS or TOPIC_STRATEGY and bootstrap\.servers in PARAMS"
+        ):
             made({"PARAMS": {}})
 
     def test_options_that_lack(self) -> None:
