@@ -27,6 +27,7 @@ from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_str
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import DeadLetter
+from tom_alertstreams.testing import make_alert
 
 pytestmark = [CORE_AND_STEPS, pytest.mark.both_databases, pytest.mark.usefixtures("fresh_handlers")]
 
@@ -145,17 +146,29 @@ class TestABatchIsOneUnit:
         found = consumed(broker, f"{topic}-out", 10)
         assert sorted(message.content["n"] for message in found) == list(range(10))
 
+    def test_the_outbox_is_written_before_the_commit(
+        self, broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that dies right after the commit of the offsets has lost no output."""
+        publish(broker, topic, range(5))
+        made = stream(broker, group_id, topic, "Corrector")
+        handler = made.bindings[topic].handler  # type: ignore[attr-defined]
+        alerts = [make_alert({"oid": "ZTF1", "n": 1})]
+        with transaction.atomic():
+            handler.function(alerts, options=handler.options)
+            assert OutboxMessage.objects.count() == 1
+
     @pytest.mark.parametrize("contract", STEPS)
     def test_a_poison_message_becomes_a_dead_letter_and_the_rest_runs(
         self, broker: ScriptedBroker, topic: str, group_id: str, steps: Any, contract: str
     ) -> None:
         publish(broker, topic, range(20))
-        steps.trouble.append(raising(KeyError("oid")))
+        steps.trouble.append(raising(KeyError("oid"), n=10))  # in the second call of the batch
         run_once(stream(broker, group_id, topic, STEPS[contract]))
         letter = DeadLetter.objects.get()
-        assert (letter.offset, letter.error_class, letter.state) == (5, "KeyError", "open")
+        assert (letter.offset, letter.error_class, letter.state) == (10, "KeyError", "open")
         found = consumed(broker, f"{topic}-out", 17)
-        expected = [n for n in range(20) if n != 5 and (contract != "6" or n % 10 != 9)]
+        expected = [n for n in range(20) if n != 10 and (contract != "6" or n % 10 != 9)]
         assert sorted(message.content["n"] for message in found) == expected
 
     @pytest.mark.parametrize("stage", ["pre_execute", "execute", "post_execute", "pre_produce"])
