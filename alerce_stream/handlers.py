@@ -16,6 +16,7 @@ from tom_alertstreams.ingest.reasons import reason_of
 from tom_alertstreams.ingest.reports import TargetReport
 from tom_alertstreams.ingest.rules import verdict
 
+from .first_sent import keep_first_times
 from .messages import parse
 from .options import AlerceOptions
 from .resolver import Position, chunked, on_sky, positions_of
@@ -73,6 +74,8 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
         # What the rules refuse gets no position, so that it can only find a Target that exists, and make none.
         reports.append([item if refusals[index] else _placed(item, found.positions)])
     outcomes = ingest_reports(reports, alerts, options)
+    handled = zip(alerts, found.items, outcomes, strict=True)
+    keep_first_times((a, item) for a, item, o in handled if o.kind == "done" and isinstance(item, TargetReport))
     return [
         _outcome(alert, item, outcome, refusals.get(index), found, options)
         for index, (alert, item, outcome) in enumerate(zip(alerts, found.items, outcomes, strict=True))

@@ -16,8 +16,18 @@ from __future__ import annotations
 from alerce_stream.stub_api import StubApi
 
 from .night import SimulatedNight
-from .sending import Producer, SimulatedMessage, send
+from .sending import Producer, Said, SimulatedMessage, send
 from .stories import SimulatedObject
 from .wire import Framing, encode
 
-__all__ = ["Framing", "Producer", "SimulatedMessage", "SimulatedNight", "SimulatedObject", "StubApi", "encode", "send"]
+__all__ = [
+    "Framing",
+    "Producer",
+    "Said",
+    "SimulatedMessage",
+    "SimulatedNight",
+    "SimulatedObject",
+    "StubApi",
+    "encode",
+    "send",
+]

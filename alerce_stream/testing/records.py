@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from alerce_stream.decoding import shipped_schemas
 from alerce_stream.messages import ALERT_FIELDS, OBJECT_FIELDS
 
 from .stories import BRANCHES, SimulatedObject, probabilities
+from .wire import schemas
 
 #: Of a light curve. Two of the names are such as no variable may have.
 _FEATURES: Final = ("Power_rate_1/2", "W1-W2", "SF_ML_gamma")
@@ -36,7 +36,7 @@ class Look:
 @lru_cache(maxsize=64)
 def fields_of(schema: str) -> Mapping[str, Any]:
     """Name of each field of a shipped schema → its type; of several types the first that is not null."""
-    return {field["name"]: _main(field["type"]) for field in shipped_schemas()[schema]["fields"]}
+    return {field["name"]: _main(field["type"]) for field in schemas()[schema]["fields"]}
 
 
 def has_numbers(schema: str) -> bool:

@@ -17,6 +17,11 @@ Framing = Literal["container", "schemaless", "confluent", "json"]
 _SYNC_MARKER: Final = b"simulated-ALeRCE"
 
 
+def schemas() -> Mapping[str, Any]:
+    """The schemas that come with this app, parsed, by name."""
+    return shipped_schemas()
+
+
 def encode(record: Mapping[str, Any], schema: str, framing: Framing = "container", schema_id: int = 1) -> bytes:
     """A record on the wire.
 
@@ -25,7 +30,7 @@ def encode(record: Mapping[str, Any], schema: str, framing: Framing = "container
     """
     if framing == "json":
         return json.dumps(record).encode()
-    parsed, stream = shipped_schemas()[schema], io.BytesIO()
+    parsed, stream = schemas()[schema], io.BytesIO()
     if framing == "container":
         fastavro.writer(stream, parsed, [record], sync_marker=_SYNC_MARKER)
         return stream.getvalue()

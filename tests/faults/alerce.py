@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from itertools import groupby
 from pathlib import Path
 from random import Random
 
@@ -30,6 +29,7 @@ _EACH = 4
 _CHANGING, _TWICE, _UNKNOWN = 0.3, 0.05, 0.02
 #: Where the copy of a topic lives: the same classifier, a day that is none of the night's.
 _COPIED_TO = "20261225"
+_COPIED_AFTER = 100
 _STREAM = "alerce_stream.streams.AlerceAlertStream"
 _HANDLER = "alerce_stream.handlers.ingest_classifications"
 #: Two objects that are drawn beside one another are still two.
@@ -54,7 +54,7 @@ def alerce(servers: Servers, folder: Path, size: Size, say: Say) -> Result:
             result.findings.append(str(stalled))
         books = audit(a_night.tom, servers.kafka, list(a_night.topics), a_night.simulated)
         result.enter(books)
-        result.notes += a_night.notes()
+        result.notes += [*a_night.notes(), f"{books.overtaken} messages were read from a copy before the original"]
         result.findings += books.findings() + a_night.findings
     return result.end()
 
@@ -84,13 +84,18 @@ class Nights(Night):
     def publish(self, count: int, *_: object, **__: object) -> None:
         """Send the next messages. With the first one of another day comes midnight."""
         chosen = self._messages[self.sent : self.sent + count]
-        for day, messages in groupby(chosen, key=lambda message: message.topic[-8:]):
-            if self.sent and day in DAYS and not any(topic.endswith(day) for topic in self.topics):
-                self._midnight(day, list(messages))
-            else:
-                self._send(list(messages))
+        if not self.sent:
+            self._send(chosen[:1])
+            chosen = chosen[1:]
+        days = {message.topic[-8:] for message in chosen}.intersection(DAYS) - {topic[-8:] for topic in self.topics}
+        if days:
+            self._midnight(max(days), chosen)
+        else:
+            self._send(chosen)
 
-    def _midnight(self, day: str, messages: list[SimulatedMessage]) -> None:
+    def _midnight(self, day: str, messages: Sequence[SimulatedMessage]) -> None:
+        """Whoever is started afterwards finds the end of one day, its copy and the next day, all of it unread."""
+        self.wait_handled(1)
         self.say(f"midnight, the topics of {day} begin: every process is killed, and the API is away")
         self.midnights += 1
         self.api.fail(503)
@@ -102,7 +107,7 @@ class Nights(Night):
         finally:
             self.api.recover()
 
-    def _send(self, messages: list[SimulatedMessage]) -> None:
+    def _send(self, messages: Sequence[SimulatedMessage]) -> None:
         for topic in dict.fromkeys(message.topic for message in messages):
             if topic not in self.topics:
                 self._stack.enter_context(self.servers.topic(topic, PARTITIONS))
@@ -168,9 +173,9 @@ def nights(servers: Servers, folder: Path, size: Size, say: Say) -> Iterator[Nig
 
 
 def _with_copy(simulated: SimulatedNight) -> Sequence[SimulatedMessage]:
-    """The topics of the second day are published again under another date when the third one begins."""
+    """The topics of the second day are published again under another date when the third one has just begun."""
     messages = list(simulated.messages)
-    at = next(n for n, message in enumerate(messages) if message.topic.endswith(DAYS[2]))
+    at = next(n for n, message in enumerate(messages) if message.topic.endswith(DAYS[2])) + _COPIED_AFTER
     for prefix in ("stamp_classifier", "lc_classifier"):
         messages[at:at] = simulated.copy(f"{prefix}_{DAYS[1]}", f"{prefix}_{_COPIED_TO}")
     # Kafka takes no times that lie in the future. Each message has one of its own, a copy that of its copying.

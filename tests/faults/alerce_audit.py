@@ -24,6 +24,8 @@ class AlerceBooks(Books):
 
     #: Outcomes as they must be counted.
     expected: dict[str, int] = field(default_factory=dict)
+    #: Messages of which another copy than the first was read first.
+    overtaken: int = 0
     #: What is wrong with Targets and classifications, in words.
     wrong: list[str] = field(default_factory=list)
 
@@ -44,7 +46,7 @@ def audit(tom: Tom, kafka: RunningKafka, topics: Sequence[str], simulated: Simul
     about = {message.value: message.oid for message in simulated.messages}
     # A message is known by its bytes: the same in another topic, or once more, is no other one.
     places: dict[bytes, list[Coordinates]] = defaultdict(list)
-    for coordinates, value in _everything(kafka, topics):
+    for _, coordinates, value in sorted(_everything(kafka, topics)):
         places[value].append(coordinates)
     books = AlerceBooks(sum(map(len, places.values())))
     sql = 'SELECT topic, "partition", "offset" FROM tom_alertstreams_ingest_targetalert'
@@ -57,6 +59,7 @@ def audit(tom: Tom, kafka: RunningKafka, topics: Sequence[str], simulated: Simul
         written = [coordinates for coordinates in where for _ in range(rows.pop(coordinates, 0))]
         books.lost += where[:1] if not written else []
         books.twice += written[1:]
+        books.overtaken += written[:1] != where[:1]
     books.unknown = list(rows)
     books.expected = {"done": done, "rejected": books.alerts - done}
     sql = "SELECT outcome, sum(n) FROM tom_alertstreams_outcomecount WHERE outcome <> 'waiting' GROUP BY outcome"
@@ -70,7 +73,8 @@ def audit(tom: Tom, kafka: RunningKafka, topics: Sequence[str], simulated: Simul
 def _of_targets(tom: Tom, simulated: SimulatedNight, wanted: set[str]) -> Iterator[str]:
     """One for each object, where the API says."""
     there = {(name, ra, dec) for name, ra, dec in tom.query("SELECT name, ra, dec FROM tom_targets_basetarget")}
-    right = {(name, *simulated.positions[name]) for name in wanted}
+    positions = ((name, simulated.positions[name]) for name in wanted)
+    right = {(name, position.ra, position.dec) for name, position in positions}
     yield from _differ("Targets", there, right)
 
 
@@ -102,8 +106,8 @@ def _differ(what: str, there: set[tuple[object, ...]], right: set[tuple[object, 
             yield f"{len(which):,} {words}, among them {sorted(which, key=repr)[:_NAMED]}"
 
 
-def _everything(kafka: RunningKafka, topics: Sequence[str]) -> Iterator[tuple[Coordinates, bytes]]:
-    """Every message that the broker has, with where it is."""
+def _everything(kafka: RunningKafka, topics: Sequence[str]) -> Iterator[tuple[int, Coordinates, bytes]]:
+    """Every message that the broker has: when it was sent, and where it is."""
     until = {partition: end for partition, end in ends(kafka, list(topics)).items() if end}
     consumer = Consumer(
         {
@@ -124,6 +128,6 @@ def _everything(kafka: RunningKafka, topics: Sequence[str]) -> Iterator[tuple[Co
                 assert number is not None
                 assert offset is not None
                 left -= 1
-                yield (topic, number, offset), message.value() or b""
+                yield message.timestamp()[1], (topic, number, offset), message.value() or b""
     finally:
         consumer.close()
