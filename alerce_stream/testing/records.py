@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from alerce_stream.messages import ALERT_FIELDS, OBJECT_FIELDS
 
+from .features import ABSENT, FEATURES
 from .stories import BRANCHES, SimulatedObject, probabilities
 from .wire import schemas
 
-#: Of a light curve. Two of the names are such as no variable may have.
-_FEATURES: Final = ("Power_rate_1/2", "W1-W2", "SF_ML_gamma")
 _STAMP_CLASSES: Final = ("SN", "AGN", "VS", "asteroid", "bogus", "satellite")
 
 
@@ -97,8 +96,8 @@ def _typed(kind: Any, value: str | int) -> Any:
 
 
 def _features(kind: Any, look: Look) -> dict[str, float | None]:
-    names = [field["name"] for field in kind["fields"]] if kind["type"] == "record" else _FEATURES
-    return {name: None if name == "SF_ML_gamma" else round(look.dice.gauss(0.3, 0.2), 3) for name in names}
+    names = [field["name"] for field in kind["fields"]] if kind["type"] == "record" else FEATURES
+    return {name: None if name in ABSENT else round(look.dice.gauss(0.3, 0.2), 3) for name in names}
 
 
 def _hierarchy(look: Look) -> dict[str, Any]:
