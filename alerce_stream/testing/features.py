@@ -19,7 +19,7 @@ _OF_EACH_BAND: Final = (
     "n_non_det_after_fid", "n_non_det_before_fid", "n_pos", "positive_fraction",
 )  # fmt: skip
 _OF_ALL: Final = (
-    "Multiband_period", "Period_fit", "Power_rate_1", "Power_rate_1/2", "Power_rate_1/3", "Power_rate_1/4",
+    "Multiband_period", "Period_fit", "Power_rate_1/2", "Power_rate_1/3", "Power_rate_1/4",
     "Power_rate_2", "Power_rate_3", "Power_rate_4", "W1-W2", "W2-W3", "g-W2", "g-W3", "g-r_max", "g-r_max_corr",
     "g-r_mean", "g-r_mean_corr", "gal_b", "gal_l", "r-W2", "r-W3", "rb", "sgscore1",
 )  # fmt: skip
