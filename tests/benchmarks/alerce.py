@@ -56,9 +56,9 @@ def alerce(bench: Bench) -> list[Line]:
     curves = [topic for topic in night.topics if topic.startswith("lc")]
     known = bench.template(f"bench_alerce_{uuid.uuid4().hex[:6]}", partial(_load, night), bench.empty)
 
-    def ours(template: str, topics: Sequence[str]) -> Timing:
+    def ours(template: str, topics: Sequence[str], profile: Path | None = None) -> Timing:
         with bench.database(template) as url:
-            timing = _read(bench, night, topics, url, RESOLVER=f"{__name__}.in_memory")
+            timing = _read(bench, night, topics, url, profile, RESOLVER=f"{__name__}.in_memory")
             _check(url, night, topics)
             return timing
 
@@ -67,6 +67,8 @@ def alerce(bench: Bench) -> list[Line]:
             return read(bench, topic, BY_ID, url)
 
     with _published(bench, night), by_id(bench) as topic:
+        if bench.profile:
+            ours(known, night.topics, bench.profile)
         new, targets, stamps_alone, curves_alone, others = in_turn(
             bench.size.repeats,
             partial(ours, bench.empty, night.topics),
@@ -106,7 +108,9 @@ def _published(bench: Bench, night: SimulatedNight) -> Iterator[None]:
         yield
 
 
-def _read(bench: Bench, night: SimulatedNight, topics: Sequence[str], url: str, **options: Any) -> Timing:
+def _read(
+    bench: Bench, night: SimulatedNight, topics: Sequence[str], url: str, profile: Path | None = None, **options: Any
+) -> Timing:
     """These topics to their ends. :param options: of the stream."""
     tom = bench.tom(url)
     positions = {name: (position.ra, position.dec) for name, position in night.positions.items()}
@@ -123,8 +127,7 @@ def _read(bench: Bench, night: SimulatedNight, topics: Sequence[str], url: str, 
     delivery = {"BATCH_SIZE": BATCH, "BATCH_SECONDS": 60.0}
     name = "alerce_stream.streams.AlerceAlertStream"
     tom.streams = [{"NAME": name, "LABEL": "bench", "OPTIONS": given, "DELIVERY": delivery}]
-    profile = [str(bench.profile)] if bench.profile else []
-    return bench.timing([sys.executable, "-m", "tests.benchmarks.reader", *profile], tom)
+    return bench.timing([sys.executable, "-m", "tests.benchmarks.reader", *([str(profile)] if profile else [])], tom)
 
 
 def _calls(bench: Bench, night: SimulatedNight) -> tuple[int, int]:

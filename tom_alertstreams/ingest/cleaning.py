@@ -172,7 +172,18 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
+def _is_fit(item: ClassificationReport) -> bool:
+    """Nothing is to be done: an alert brings up to fifteen of them, and nearly all are so."""
+    texts = f"{item.classifier}{item.class_name}{item.version}"
+    if len(texts) > 50 or not texts.isascii() or "\x00" in texts:
+        return False
+    fit = item.probability is None or (type(item.probability) is float and math.isfinite(item.probability))
+    return fit and (not item.features or _is_clean(item.features))
+
+
 def _classification(item: ClassificationReport) -> ClassificationReport:
+    if _is_fit(item):
+        return item
     return _with(
         item,
         classifier=clean_text(item.classifier)[:100],

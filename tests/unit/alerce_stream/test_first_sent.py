@@ -56,3 +56,12 @@ def test_the_last_word_stays_the_last(batches: list[tuple[Alert, ...]]) -> None:
     assert sorted(TargetAlert.objects.values_list("time", flat=True)) == [FIRST.timestamp, LAST.timestamp]
     assert Classification.objects.count() == 4
     assert set(Classification.objects.values_list("time", flat=True)) == {FIRST.timestamp, LAST.timestamp}
+
+
+def test_an_id_that_no_database_stores_costs_nobody_anything() -> None:
+    Target.objects.create(name=NAME, type="SIDEREAL", ra=150.0, dec=20.0)
+    probabilities = {"SN": 0.5, "AGN": 0.5}
+    for candid, hours in (("1\x00", 2), ("1\x00", 1), ("2" * 300, 2), ("2" * 300, 1)):
+        content = {"objectId": NAME, "candid": candid, "probabilities": probabilities}
+        handle(of(content, "stamp_classifier_20261101", SENT + timedelta(hours=hours)))
+    assert list(TargetAlert.objects.values_list("time", flat=True)) == [SENT + timedelta(hours=1)] * 2

@@ -36,3 +36,25 @@ def test_a_clean_report_is_not_copied() -> None:
     )
     report = TargetReport("ZTF26aaaaaaa", "survey", 10.0, 20.0, classifications=items)
     assert cleaned(report) is report
+
+
+@pytest.mark.parametrize(
+    ("item", "clean"),
+    [
+        (ClassificationReport("lc\x00", "SN"), ClassificationReport("lc", "SN")),
+        (ClassificationReport("lc", "S" * 101), ClassificationReport("lc", "S" * 100)),
+        (ClassificationReport("lc", "SN", version="1" * 51), ClassificationReport("lc", "SN", version="1" * 50)),
+        (ClassificationReport("lc", "SN\ud800"), ClassificationReport("lc", "SN?")),
+        (ClassificationReport("lc", "SN", math.nan), ClassificationReport("lc", "SN", None)),
+        (ClassificationReport("lc", "SN", features={"a": math.nan}), ClassificationReport("lc", "SN", features={"a": None})),
+    ],
+)  # fmt: skip
+def test_a_classification_is_made_fit(item: ClassificationReport, clean: ClassificationReport) -> None:
+    other = ClassificationReport("lc", "AGN", 0.5)
+    report = cleaned(TargetReport("ZTF26aaaaaaa", "survey", 10.0, 20.0, classifications=(item, other)))
+    assert report.classifications == (clean, other)
+
+
+def test_a_whole_number_for_a_probability_becomes_a_float() -> None:
+    report = TargetReport("ZTF26aaaaaaa", "survey", 10.0, 20.0, classifications=(ClassificationReport("lc", "SN", 1),))
+    assert type(cleaned(report).classifications[0].probability) is float
