@@ -14,6 +14,7 @@ import stamina
 from django.utils.module_loading import import_string
 
 from tom_alertstreams.exceptions import LookUpUnavailable
+from tom_alertstreams.ingest.parsers.values import number
 
 API_URL: Final = "https://api.alerce.online/ztf/v1"
 #: Ids in one request: they travel in the address, and servers take addresses of a few thousand characters.
@@ -34,6 +35,8 @@ class Position(NamedTuple):
 
     ra: float
     dec: float
+    #: When the object was first detected (MJD, UTC), where that is known.
+    first_mjd: float | None = None
 
 
 #: ``callable(object_ids, api_url)``: the positions of those objects that it knows. It raises
@@ -104,7 +107,8 @@ def _ask(session: requests.Session, api_url: str, object_ids: Sequence[str]) -> 
         parameters = {"oid": list(object_ids), "page": page, "page_size": IDS_PER_REQUEST, "count": "false"}
         items, more = _page(session, f"{api_url}/objects", parameters)
         for item in items:
-            name, position = str(item.get("oid", "")), on_sky(item.get("meanra"), item.get("meandec"))
+            name = str(item.get("oid", ""))
+            position = on_sky(item.get("meanra"), item.get("meandec"), item.get("firstmjd"))
             if position is not None:
                 found.setdefault(name, position)
         if not more or len(found) >= len(object_ids):
@@ -163,15 +167,15 @@ def _may_pass(response: requests.Response) -> bool:
     return response.status_code in (408, 425, 429) or response.status_code >= 500
 
 
-def on_sky(ra: object, dec: object) -> Position | None:
-    """These two as a position, or None where they are none."""
+def on_sky(ra: object, dec: object, first_mjd: object = None) -> Position | None:
+    """These as a position, or None where they are none."""
     if isinstance(ra, bool) or isinstance(dec, bool):
         return None
     if not isinstance(ra, int | float) or not isinstance(dec, int | float):
         return None
     if not (math.isfinite(ra) and math.isfinite(dec) and 0 <= ra <= 360 and -90 <= dec <= 90):
         return None
-    return Position(float(ra), float(dec))
+    return Position(float(ra), float(dec), number(first_mjd))
 
 
 class _Cache:

@@ -17,17 +17,10 @@ from alerce_stream.stub_api import StubApi
 
 from .night import SimulatedNight
 from .sending import Producer, Said, SimulatedMessage, send
-from .stories import SimulatedObject
+from .stories import BRANCHES, SimulatedObject
 from .wire import Framing, encode
 
 __all__ = [
-    "Framing",
-    "Producer",
-    "Said",
-    "SimulatedMessage",
-    "SimulatedNight",
-    "SimulatedObject",
-    "StubApi",
-    "encode",
+    "BRANCHES", "Framing", "Producer", "Said", "SimulatedMessage", "SimulatedNight", "SimulatedObject", "StubApi", "encode",
     "send",
-]
+]  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import fastavro
 
-from alerce_stream.decoding import shipped_schemas
+from alerce_stream.versions import shipped_versions
 
 Framing = Literal["container", "schemaless", "confluent", "json"]
 
@@ -17,9 +18,10 @@ Framing = Literal["container", "schemaless", "confluent", "json"]
 _SYNC_MARKER: Final = b"simulated-ALeRCE"
 
 
+@lru_cache(maxsize=1)
 def schemas() -> Mapping[str, Any]:
     """The schemas that come with this app, parsed, by name."""
-    return shipped_schemas()
+    return {name: version.schema for name, version in shipped_versions().items()}
 
 
 def encode(record: Mapping[str, Any], schema: str, framing: Framing = "container", schema_id: int = 1) -> bytes:
