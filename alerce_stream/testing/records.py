@@ -9,11 +9,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
+from alerce_stream.decoding import shipped_schemas
 from alerce_stream.messages import ALERT_FIELDS, OBJECT_FIELDS
 
 from .features import ABSENT, FEATURES
 from .stories import BRANCHES, SimulatedObject, probabilities
-from .wire import schemas
 
 _STAMP_CLASSES: Final = ("SN", "AGN", "VS", "asteroid", "bogus", "satellite")
 
@@ -35,7 +35,7 @@ class Look:
 @lru_cache(maxsize=64)
 def fields_of(schema: str) -> Mapping[str, Any]:
     """Name of each field of a shipped schema → its type; of several types the first that is not null."""
-    return {field["name"]: _main(field["type"]) for field in schemas()[schema]["fields"]}
+    return {field["name"]: _main(field["type"]) for field in shipped_schemas()[schema]["fields"]}
 
 
 def has_numbers(schema: str) -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 import fastavro
 import pytest
 
+from alerce_stream.decoding import shipped_schemas
 from alerce_stream.messages import parse
 from alerce_stream.testing import Framing, SimulatedMessage, SimulatedNight, send
 from alerce_stream.testing.records import fields_of
-from alerce_stream.testing.wire import schemas
 from tests.unit.alerce_stream.samples import alert
 from tom_alertstreams.exceptions import DecodeError, RejectAlert
 from tom_alertstreams.ingest.reports import TargetReport
@@ -67,7 +67,7 @@ def test_both_classifiers_of_two_days() -> None:
 
 
 @pytest.mark.parametrize("framing", ["container", "schemaless", "json"])
-@pytest.mark.parametrize("schema", schemas())
+@pytest.mark.parametrize("schema", shipped_schemas())
 def test_every_schema_in_every_framing(schema: str, framing: Framing) -> None:
     curve = "lc_classification" in fields_of(schema) or schema == "elasticc_classification"
     chosen: dict[str, Any] = (
@@ -94,7 +94,7 @@ def test_confluents_framing() -> None:
     assert {message.value[:5] for message in night.messages} == {b"\x00\x00\x00\x00\x01"}
     for message in night.messages:
         schema = "lc_classifier_2024" if message.topic.startswith("lc") else "stamp_classifier_2025"
-        record = fastavro.schemaless_reader(io.BytesIO(message.value[5:]), schemas()[schema], None)
+        record = fastavro.schemaless_reader(io.BytesIO(message.value[5:]), shipped_schemas()[schema], None)
         assert message.oid in record.values()  # type: ignore[union-attr]
 
 
