@@ -82,15 +82,13 @@ def alerce(bench: Bench) -> list[Line]:
     each = 1 + (6 * len(night.objects) + 15 * (len(night.messages) - len(night.objects))) / len(night.messages)
     notes = [f"{who}: {effort(timings)}" for who, timings in (("new", new), ("known", targets), (beside, others))]
     notes += [f"{each:.1f} rows a message", f"{calls:,} calls of the API for {objects:,} objects"]
-    written = [each * rate for rate in rates(targets)]
+    written, generic_rows = [each * r for r in rates(targets)], [_GENERIC_ROWS * r for r in rates(others)]
     return [
         Line("alerce", "new objects, positions in memory", rates(new), beside, rates(others), 0.60, notes=notes),
         Line("alerce", "known Targets", rates(targets), beside, rates(others), 0.60),
         Line("alerce", "known Targets, stamps alone", rates(stamps_alone), beside, rates(others)),
         Line("alerce", "known Targets, light curves alone", rates(curves_alone), beside, rates(others)),
-        Line(
-            "alerce", "known Targets, rows", written, beside, [_GENERIC_ROWS * r for r in rates(others)], unit="rows/s"
-        ),
+        Line("alerce", "known Targets, rows", written, beside, generic_rows, 0.60, unit="rows/s"),
         # Calls for a hundred objects each, but for the last one of each batch.
         Line("alerce", "API, 100 unknown objects", [100 * calls / objects], bound=1.1, at_most=True, unit="calls"),
     ]
