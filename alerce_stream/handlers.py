@@ -73,6 +73,11 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
         # What the rules refuse gets no position, so that it can only find a Target that exists, and make none.
         reports.append([item if refusals[index] else _placed(item, found.positions)])
     outcomes = ingest_reports(reports, alerts, options)
+    if options.light_curves:
+        # Imported only here: it needs a queue for jobs.
+        from .tasks import ask_for_light_curves
+
+        ask_for_light_curves(_with_light_curves(alerts, reports, outcomes, options), options)
     return [
         _outcome(alert, item, outcome, refusals.get(index), found, options)
         for index, (alert, item, outcome) in enumerate(zip(alerts, found.items, outcomes, strict=True))
@@ -91,6 +96,22 @@ def _refusal(alert: Alert, report: TargetReport, options: AlerceOptions) -> str 
 def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetReport:
     position = None if report.has_position else positions.get(report.object_id)
     return report if position is None else replace(report, ra=position.ra, dec=position.dec)
+
+
+def _with_light_curves(
+    alerts: Sequence[Alert],
+    reports: Sequence[Sequence[TargetReport] | Outcome],
+    outcomes: Sequence[Outcome],
+    options: AlerceOptions,
+) -> list[str]:
+    """The objects whose light curves are to be fetched: those that the rules select, be their Targets new or known."""
+    return [
+        report.object_id
+        for alert, item, outcome in zip(alerts, reports, outcomes, strict=True)
+        if outcome.kind == "done" and not isinstance(item, Outcome)
+        for report in item
+        if options.wants_light_curve(report.classifications[0].class_name) and not _refusal(alert, report, options)
+    ]
 
 
 def _outcome(
