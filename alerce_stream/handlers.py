@@ -129,9 +129,8 @@ def _outcome(
         return Outcome.rejected(refusal, outcome.object_id, reason_of(refusal, item, alert.content, options))
     if outcome.object_id in found.known:
         return outcome  # a Target without a fixed position, and FOLLOW_KNOWN is off: asking again would change nothing
-    return Outcome.retry(
-        _delay_s(alert), f"no position of {outcome.object_id} yet ({options.address})", give_up_after_s=GIVE_UP_AFTER_S
-    )
+    reason = f"{options.resolver or options.address} knows no position of {outcome.object_id}"
+    return Outcome.retry(_delay_s(alert), reason, give_up_after_s=GIVE_UP_AFTER_S)
 
 
 def _delay_s(alert: Alert) -> float:

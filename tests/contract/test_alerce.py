@@ -217,6 +217,44 @@ def test_an_object_that_the_api_does_not_know_yet_waits(
     assert not DeadLetter.objects.filter(state="waiting").exists()
 
 
+def test_an_object_that_never_gets_a_position_is_a_dead_letter_after_two_days(
+    own_broker: ScriptedBroker, group_id: str, night: SimulatedNight, api: StubApi
+) -> None:
+    unknown = night.objects[0]
+    del api.positions[unknown.oid]
+    publish(own_broker, night)
+    run_once(make(own_broker, group_id, API_URL=api.url))
+    waiting = DeadLetter.objects.count()
+    for hours, state in ((47, "waiting"), (48, "open")):
+        DeadLetter.objects.update(
+            next_attempt_at=timezone.now(), first_failed_at=timezone.now() - timedelta(hours=hours)
+        )
+        run_once(make(own_broker, group_id, API_URL=api.url))
+        assert set(DeadLetter.objects.values_list("state", flat=True)) == {state}
+    reason = f"{api.url} knows no position of {unknown.oid}"
+    assert set(DeadLetter.objects.values_list("error", "error_class")) == {(reason, "RetryLater")}
+    assert counts()["dead"] == waiting > 0
+    assert names() == supernovae(night) - {unknown.oid}
+
+
+def test_an_api_that_is_down_spends_no_attempt_of_what_waits(
+    own_broker: ScriptedBroker, group_id: str, night: SimulatedNight, api: StubApi
+) -> None:
+    unknown = night.objects[0]
+    del api.positions[unknown.oid]
+    publish(own_broker, night)
+    run_once(make(own_broker, group_id, API_URL=api.url))
+    api.fail(503)
+    DeadLetter.objects.update(next_attempt_at=timezone.now())
+    with running(make(own_broker, group_id, API_URL=api.url)) as status:
+        until(lambda: "503" in status.reason)
+        assert set(DeadLetter.objects.values_list("state", "attempts")) == {("waiting", 1)}
+        api.recover()
+        api.positions[unknown.oid] = unknown.position
+        until(lambda: not DeadLetter.objects.filter(state="waiting").exists(), timeout_s=60)
+    assert names() == supernovae(night)
+
+
 def test_a_resolver_of_ones_own(own_broker: ScriptedBroker, group_id: str, night: SimulatedNight) -> None:
     publish(own_broker, night)
     run_once(make(own_broker, group_id, RESOLVER=f"{__name__}.positions_from_elsewhere"))
