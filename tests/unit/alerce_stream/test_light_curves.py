@@ -17,7 +17,10 @@ from alerce_stream.api import NotFound
 from alerce_stream.light_curves import fetch_points, points_of
 from alerce_stream.resolver import Position
 from alerce_stream.testing import StubApi, detection, forced, light_curve, non_detection
+from tests.unit.ingest.samples import json_alert, ztf_packet
 from tom_alertstreams.exceptions import LookUpUnavailable
+from tom_alertstreams.ingest.handlers import ingest_targets
+from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.photometry import write_photometry
 from tom_alertstreams.ingest.reports import PhotometryPoint
 from tom_alertstreams.ingest.times import from_mjd
@@ -198,3 +201,25 @@ def test_a_query_by_hand_and_a_fetch_show_one_light_curve(
     # Once more changes nothing.
     fetch(both, api)
     assert rows(both) == rows(hand)
+
+
+@pytest.mark.django_db
+@pytest.mark.both_databases
+@pytest.mark.parametrize("streamed_first", [True, False])
+def test_what_ztfs_own_stream_brought_is_not_there_twice(api: StubApi, streamed_first: bool) -> None:
+    """Its packets have Julian dates, and magnitudes of 32 bits."""
+    curve, _ = light_curve(NAME)
+    api.light_curves[NAME], api.forced_photometry[NAME] = curve, []
+    packets = [
+        json_alert(
+            ztf_packet(NAME, n + 1, jd=row["mjd"] + 2400000.5, fid=row["fid"], magpsf=float(f"{row['magpsf']:.7g}"))
+        )
+        for n, row in enumerate(curve["detections"])
+    ]
+    target = Target.objects.create(name=NAME, type="SIDEREAL", ra=150.0, dec=20.0)
+    if not streamed_first:
+        fetch(target, api)
+    assert {outcome.kind for outcome in ingest_targets(packets, options=IngestOptions())} == {"done"}
+    assert len(rows(target)) == len(packets) + (0 if streamed_first else len(curve["non_detections"]))
+    fetch(target, api)
+    assert len(rows(target)) == len(packets) + len(curve["non_detections"])
