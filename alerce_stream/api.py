@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -53,7 +52,7 @@ class Pace:
 
 
 #: One for each server: all streams, topics and jobs of a process share it.
-_PACES: Final[defaultdict[str, Pace]] = defaultdict(Pace)
+_PACES: Final[dict[str, Pace]] = {}
 #: A session, with its connections, for each thread.
 _LOCAL: Final = threading.local()
 
@@ -100,7 +99,7 @@ def not_as_expected(url: str, what: str) -> LookUpUnavailable:
 
 
 def _get(url: str, parameters: Mapping[str, Any], rate: float, deadline: float) -> requests.Response:
-    if not _PACES[urlsplit(url).netloc].wait(rate, deadline):
+    if not _PACES.setdefault(urlsplit(url).netloc, Pace()).wait(rate, deadline):
         raise LookUpUnavailable(
             f"ALeRCE's API {url} is asked by others of this process; at RATE {rate:g} the turn comes too late.",
             hint="It is tried again; see RATE.",
