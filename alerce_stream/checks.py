@@ -16,6 +16,12 @@ from .options import AlerceOptions
 #: Backends of django-tasks that run jobs in the process which enqueues them, or never.
 _NO_WORKERS: Final = ("ImmediateBackend", "DummyBackend")
 
+_NO_QUEUE: Final = Warning(
+    "LIGHT_CURVES is set, and its jobs go into the queue default, which QUEUES of TASKS does not name: alerts would fail.",
+    hint='Add "default" to QUEUES of TASKS["default"].',
+    id="tom_alertstreams.W024",
+)
+
 
 @register("alertstreams")
 def check_light_curves(**_kwargs: Any) -> list[CheckMessage]:
@@ -27,7 +33,8 @@ def check_light_curves(**_kwargs: Any) -> list[CheckMessage]:
 
     backend = type(tasks["default"]).__name__
     if backend not in _NO_WORKERS:
-        return []
+        queues = tasks["default"].queues
+        return [_NO_QUEUE] if queues and "default" not in queues else []
     return [
         Warning(
             f"{where}: LIGHT_CURVES is set, and {backend} has no workers: its jobs run inside readstreams, which reads no "

@@ -58,6 +58,14 @@ class AlerceOptions(IngestOptions):
         """The resolver."""
         return load_resolver(self.resolver) if self.resolver else partial(ask_api, rate=self.requests_a_second)
 
+    def findings(self, *, notices: bool = False) -> list[str]:
+        """Light curves are fetched only of what the rules select."""
+        found = super().findings(notices=notices)
+        selects = self.create == "always" or (self.create != "never" and self.has_rules)
+        if self.light_curves and not selects:
+            found.append("LIGHT_CURVES fetches nothing, for no rule selects an object.")
+        return found
+
     def wants_light_curve(self, class_name: str) -> bool:
         """Of an object that the rules select and whose most probable class this is."""
         return self.light_curves if isinstance(self.light_curves, bool) else class_name in self.light_curves

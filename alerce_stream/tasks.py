@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, router, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, router, transaction
 from django.utils import timezone
 from django_tasks import Task, task
 from django_tasks.backends.database.backend import DatabaseBackend
@@ -17,7 +17,7 @@ from tom_targets.models import BaseTarget, TargetName
 
 from tom_alertstreams.exceptions import LookUpUnavailable
 from tom_alertstreams.ingest.bulk import any_of
-from tom_alertstreams.ingest.cleaning import cleaned
+from tom_alertstreams.ingest.cleaning import clean_text, cleaned
 from tom_alertstreams.ingest.photometry import write_photometry
 from tom_alertstreams.ingest.reports import PhotometryPoint, TargetReport
 from tom_alertstreams.ingest.targets import newest_point, show_points
@@ -114,6 +114,7 @@ def fetch_light_curve(
     :param asked_at: ISO 8601.
     :returns: what was done, in words.
     :raises LookUpUnavailable: ALeRCE's API did not answer, or does not know the object, and it is not tried again.
+    :raises OperationalError: the database was locked or in conflict, likewise.
     """
     rows = LightCurveFetch.objects.filter(pk=target_id)
     if not rows.exists():
@@ -122,8 +123,9 @@ def fetch_light_curve(
         return f"{object_id}: fetched meanwhile."
     try:
         points = fetch_points(object_id, api_url, rate=rate, detection_snr=detection_snr)
-    except LookUpUnavailable as error:
-        rows.update(problem=str(error))
+        new = _write(target_id, object_id, points, groups)
+    except (LookUpUnavailable, OperationalError) as error:
+        rows.update(problem=clean_text(str(error)))
         again = _next_try(asked_at, attempt)
         if again is None:
             logger.warning("The light curve of %s was not fetched: %s", object_id, error)
@@ -134,7 +136,6 @@ def fetch_light_curve(
         }  # fmt: skip
         _enqueue([job], run_after=again)
         return f"{object_id}: tried again at {again:%Y-%m-%d %H:%M} UTC. {error}"
-    new = _write(target_id, object_id, points, groups)
     return f"{object_id}: {len(points)} points, {new} of them new."
 
 

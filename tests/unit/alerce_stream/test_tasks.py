@@ -14,7 +14,7 @@ import stamina
 from django.contrib.auth.models import Group
 from django.core.checks import run_checks
 from django.core.management import call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.test import override_settings
 from django.utils import timezone
 from django_tasks.backends.database.management.commands.db_worker import Worker
@@ -228,6 +228,22 @@ class TestFailing:
         assert LightCurveFetch.objects.get().problem == ""
         assert not DBTaskResult.objects.filter(status="NEW").exists()
 
+    def test_a_database_that_is_locked_is_tried_again(
+        self, api: StubApi, queue: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def locked(*_: Any) -> Any:
+            raise OperationalError("database is locked")
+
+        handle([stamp()], api)
+        with monkeypatch.context() as patch:
+            patch.setattr("alerce_stream.tasks.write_photometry", locked)
+            (ended,) = work()
+        assert "tried again" in ended
+        assert LightCurveFetch.objects.get().problem == "database is locked"
+        self.later()
+        work()
+        assert points() == simulated()
+
     def test_it_is_given_up_after_two_days_and_says_so(self, api: StubApi, queue: None) -> None:
         handle([stamp()], api)
         del api.positions[NAME]
@@ -284,3 +300,13 @@ class TestCheck:
         found = self.found(["SN"], IMMEDIATE)
         assert found["tom_alertstreams.W024"].startswith("alerce, topic stamp_classifier: LIGHT_CURVES is set")
         assert "tom_alertstreams.W024" not in self.found(True, DATABASE)
+
+    def test_a_queue_that_is_not_there(self) -> None:
+        tasks = {"default": {**DATABASE["default"], "QUEUES": ["slow"]}}
+        assert "queue default" in self.found(True, tasks)["tom_alertstreams.W024"]
+
+    def test_rules_that_select_nothing(self) -> None:
+        for rules in ({"create": "never", "classes": ["SN"]}, {"create": "rules"}):
+            assert "LIGHT_CURVES fetches nothing" in " ".join(AlerceOptions(**rules, light_curves=True).findings())
+        for rules in ({"create": "always"}, {"classes": ["SN"]}):
+            assert "LIGHT_CURVES" not in " ".join(AlerceOptions(**rules, light_curves=True).findings())
