@@ -25,10 +25,11 @@ setup(
         *find_packages(include=["tom_alertstreams*", "alerce_stream*"]),
         # Folders of data only: setuptools warns of those that are not named.
         "alerce_stream.schemas",
+        "alerce_stream.templates.alerce_stream",
         "tom_alertstreams.management.templates",
     ],
     include_package_data=True,
-    package_data={"": ["py.typed", "templates/*.py-tpl", "schemas/*.avsc"]},
+    package_data={"": ["py.typed", "templates/*.py-tpl", "schemas/*.avsc", "*.html"]},
     install_requires=["django>=4.2,<6", KAFKA, "fastavro>=1.9", "defusedxml>=0.7.1"],
     extras_require={
         "hopskotch": HOPSKOTCH,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class AlerceStreamConfig(AppConfig):
@@ -15,3 +15,11 @@ class AlerceStreamConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  (registers them)
+
+    def target_detail_tabs(self) -> list[dict[str, str]]:
+        """Asked for by the TOM Toolkit for a Target's page."""
+        if not apps.is_installed("tom_alertstreams.ingest"):
+            return []  # a TOM whose own handlers store what they like: there is nothing to show
+        return [
+            {"label": "ALeRCE", "partial": "alerce_stream/target_tab.html", "context": "alerce_stream.target_page.tab"}
+        ]

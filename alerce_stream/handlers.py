@@ -12,16 +12,15 @@ from tom_targets.models import BaseTarget, TargetName
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.handlers import batch_handler
 from tom_alertstreams.ingest.handlers import ingest_reports, read
-from tom_alertstreams.ingest.reasons import reason_of
+from tom_alertstreams.ingest.parsers.values import observed
 from tom_alertstreams.ingest.reports import TargetReport
-from tom_alertstreams.ingest.rules import verdict
+from tom_alertstreams.ingest.rules import verdict, verdict_of_alert
+from tom_alertstreams.ingest.times import from_mjd
 
 from .messages import parse
 from .options import AlerceOptions
 from .resolver import Position, chunked, on_sky, positions_of
 
-#: Classes that make no Target unless CLASSES names them, beside those of every survey.
-UNWANTED_CLASSES: Final = frozenset({"satellite"})
 #: An object that ALeRCE's API does not know is asked for again after so many seconds, then after twice as long, …
 FIRST_DELAY_S, LONGEST_DELAY_S = 600.0, 6 * 3600.0
 #: … and given up after so many.
@@ -49,7 +48,9 @@ def look_up(alerts: list[Alert], *, options: AlerceOptions) -> LookedUp:
     wanted = {
         item.object_id
         for alert, item in zip(alerts, items, strict=True)
-        if isinstance(item, TargetReport) and not item.has_position and _refusal(alert, item, options) is None
+        if isinstance(item, TargetReport)
+        and not item.has_position
+        and verdict_of_alert(item, alert.content, options) is None
     }
     known = _stored_positions(wanted)
     positions = {name: position for name, position in known.items() if position is not None}
@@ -63,39 +64,22 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
 
     ``asteroid``, ``bogus`` and ``satellite`` make none unless CLASSES names them; without rules nothing does.
     """
-    refusals: dict[int, str | None] = {}
-    reports: list[Sequence[TargetReport] | Outcome] = []
-    for index, (alert, item) in enumerate(zip(alerts, found.items, strict=True)):
-        if isinstance(item, Outcome):
-            reports.append(item)
-            continue
-        refusals[index] = _refusal(alert, item, options)
-        # What the rules refuse gets no position, so that it can only find a Target that exists, and make none.
-        reports.append([item if refusals[index] else _placed(item, found.positions)])
+    reports = [item if isinstance(item, Outcome) else [_placed(item, found.positions)] for item in found.items]
     outcomes = ingest_reports(reports, alerts, options)
     if options.light_curves:
         # Imported only here: it needs a queue for jobs.
         from .tasks import ask_for_light_curves
 
         ask_for_light_curves(_with_light_curves(alerts, reports, outcomes, options), options)
-    return [
-        _outcome(alert, item, outcome, refusals.get(index), found, options)
-        for index, (alert, item, outcome) in enumerate(zip(alerts, found.items, outcomes, strict=True))
-    ]
-
-
-def _refusal(alert: Alert, report: TargetReport, options: AlerceOptions) -> str | None:
-    """Why the rules make no Target of this report, its position left aside; None where they may."""
-    somewhere = report if report.has_position else replace(report, ra=0.0, dec=0.0)
-    refusal = verdict(somewhere, alert.content, options)
-    if refusal is None and not options.classes and report.classifications[0].class_name.lower() in UNWANTED_CLASSES:
-        return "class"
-    return refusal
+    return [_outcome(alert, outcome, found, options) for alert, outcome in zip(alerts, outcomes, strict=True)]
 
 
 def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetReport:
     position = None if report.has_position else positions.get(report.object_id)
-    return report if position is None else replace(report, ra=position.ra, dec=position.dec)
+    if position is None:
+        return report
+    first_seen = report.first_seen or observed(position.first_mjd, from_mjd)
+    return replace(report, ra=position.ra, dec=position.dec, first_seen=first_seen)
 
 
 def _with_light_curves(
@@ -110,25 +94,15 @@ def _with_light_curves(
         for alert, item, outcome in zip(alerts, reports, outcomes, strict=True)
         if outcome.kind == "done" and not isinstance(item, Outcome)
         for report in item
-        if options.wants_light_curve(report.classifications[0].class_name) and not _refusal(alert, report, options)
+        if options.wants_light_curve(report.classifications[0].class_name)
+        and verdict(report, alert.content, options) is None
     ]
 
 
-def _outcome(
-    alert: Alert,
-    item: TargetReport | Outcome,
-    outcome: Outcome,
-    refusal: str | None,
-    found: LookedUp,
-    options: AlerceOptions,
-) -> Outcome:
-    """Ingest says ``no_position`` before it looks at the rules: say what really stood in the way."""
-    if outcome.kind != "rejected" or outcome.code != "no_position":
-        return outcome
-    if refusal is not None and isinstance(item, TargetReport):
-        return Outcome.rejected(refusal, outcome.object_id, reason_of(refusal, item, alert.content, options))
-    if outcome.object_id in found.known:
-        return outcome  # a Target without a fixed position, and FOLLOW_KNOWN is off: asking again would change nothing
+def _outcome(alert: Alert, outcome: Outcome, found: LookedUp, options: AlerceOptions) -> Outcome:
+    """What the rules of the alert select and nobody knows the position of is asked for again."""
+    if outcome.kind != "rejected" or outcome.code != "no_position" or outcome.object_id in found.known:
+        return outcome  # a known Target without a fixed position, and FOLLOW_KNOWN is off: asking would change nothing
     reason = f"{options.resolver or options.address} knows no position of {outcome.object_id}"
     return Outcome.retry(_delay_s(alert), reason, give_up_after_s=GIVE_UP_AFTER_S)
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from django.utils.module_loading import import_string
 
 from tom_alertstreams.exceptions import LookUpUnavailable
+from tom_alertstreams.ingest.parsers.values import number
 
 from .api import PATIENCE_S, RATE, get_json, not_as_expected
 
@@ -31,6 +32,8 @@ class Position(NamedTuple):
 
     ra: float
     dec: float
+    #: When the object was first detected (MJD, UTC), where that is known.
+    first_mjd: float | None = None
 
 
 #: ``callable(object_ids, api_url)``: the positions of those objects that it knows. It raises
@@ -109,11 +112,7 @@ def _pages(url: str, object_ids: Sequence[str], rate: float, deadline: float) ->
         items, more = _items(url, get_json(url, parameters, rate=rate, deadline=deadline))
         named = {str(item.get("oid", "")): item for item in reversed(items)}
         news = wanted & set(named)
-        yield {
-            name: position
-            for name in news
-            if (position := on_sky(named[name].get("meanra"), named[name].get("meandec"))) is not None
-        }
+        yield {name: position for name in news if (position := _position(named[name])) is not None}
         wanted -= news
         if not more or not wanted or not news:
             break
@@ -127,15 +126,19 @@ def _items(url: str, content: Any) -> tuple[list[Mapping[str, Any]], bool]:
     return items, bool(content.get("has_next"))
 
 
-def on_sky(ra: object, dec: object) -> Position | None:
-    """These two as a position, or None where they are none."""
+def _position(item: Mapping[str, Any]) -> Position | None:
+    return on_sky(item.get("meanra"), item.get("meandec"), item.get("firstmjd"))
+
+
+def on_sky(ra: object, dec: object, first_mjd: object = None) -> Position | None:
+    """These as a position, or None where they are none."""
     if isinstance(ra, bool) or isinstance(dec, bool):
         return None
     if not isinstance(ra, int | float) or not isinstance(dec, int | float):
         return None
     if not (math.isfinite(ra) and math.isfinite(dec) and 0 <= ra <= 360 and -90 <= dec <= 90):
         return None
-    return Position(float(ra), float(dec))
+    return Position(float(ra), float(dec), number(first_mjd))
 
 
 class _Cache(Generic[Value]):

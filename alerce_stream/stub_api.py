@@ -129,9 +129,9 @@ class StubApi:
         }
 
     def _item(self, name: str) -> dict[str, Any]:
-        ra, dec = self.positions[name]
+        ra, dec, first_mjd = self.positions[name]
         return {
-            "oid": name, "ndet": 5, "firstmjd": 61364.3, "lastmjd": 61365.3, "deltamjd": 1.0, "meanra": ra, "meandec": dec,
+            "oid": name, "ndet": 5, "firstmjd": first_mjd, "lastmjd": 61365.3, "deltamjd": 1.0, "meanra": ra, "meandec": dec,
             "sigmara": 2e-5, "sigmadec": 2e-5, "stellar": False, "corrected": True, "class": None, "classifier": None,
             "probability": None, "step_id_corr": "stub",
         }  # fmt: skip

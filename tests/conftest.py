@@ -22,6 +22,7 @@ import pytest
 
 from tests import services
 from tests.brokers import RealKafka, RunningKafka, ScriptedBroker, TokenEndpoint
+from tests.browser import Browser
 from tests.secret import PASSWORD, rows_that_show_it
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,6 +133,15 @@ def postgres_url() -> Iterator[str]:
         connection.execute(f'CREATE DATABASE "{name}"')
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A browser for this test alone, in which nobody has logged in. It takes a second to come."""
+    if reason := Browser.missing():
+        unavailable(f"there is no browser: {reason}")
+    with Browser() as own:
+        yield own
 
 
 @pytest.fixture

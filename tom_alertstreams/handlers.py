@@ -39,6 +39,7 @@ class Mark:
     options: type[Any] | None = None
     prepare: Callable[..., Any] | None = None
     cutouts: bool = True
+    ahead: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Handler:
     keywords: frozenset[str] = frozenset()
     #: Whether the content of its alerts has the images of a survey's packet.
     cutouts: bool = True
+    #: ``prepare`` needs its alerts only, so that it may run while those before them are being handled.
+    ahead: bool = False
 
     @property
     def marked(self) -> bool:
@@ -95,7 +98,11 @@ def alert_handler(function: Any = None, /, *, options: type[Any] | None = None, 
 def batch_handler(function: Function, /) -> Function: ...
 @overload
 def batch_handler(
-    *, options: type[Any] | None = None, prepare: Callable[..., Any] | None = None, cutouts: bool = True
+    *,
+    options: type[Any] | None = None,
+    prepare: Callable[..., Any] | None = None,
+    ahead: bool = False,
+    cutouts: bool = True,
 ) -> Callable[[Function], Function]: ...
 def batch_handler(
     function: Any = None,
@@ -103,6 +110,7 @@ def batch_handler(
     *,
     options: type[Any] | None = None,
     prepare: Callable[..., Any] | None = None,
+    ahead: bool = False,
     cutouts: bool = True,
 ) -> Any:
     """Mark a function that takes a list of Alerts, all in one transaction.
@@ -113,11 +121,13 @@ def batch_handler(
     :param options: as for :func:`alert_handler`.
     :param prepare: called as ``prepare(alerts)`` (with ``options=`` where options are declared) before the
         transaction; may use the network, for at most PREPARE_TIMEOUT_S. Its result is the second argument.
+    :param ahead: True where ``prepare`` needs nothing that the alerts before write: it then runs while they are being
+        handled.
     :param cutouts: as for :func:`alert_handler`.
     """
 
     def mark(function: Function) -> Function:
-        setattr(function, _MARK, Mark(Style.BATCH, options, prepare, cutouts))
+        setattr(function, _MARK, Mark(Style.BATCH, options, prepare, cutouts, ahead))
         return function
 
     return mark(function) if function is not None else mark
@@ -142,7 +152,7 @@ def resolve(path: str, options: Mapping[str, Any] | None = None, v1_arguments: i
         style, keywords = _style_of(path, function, v1_arguments)
         return Handler(path, function, style, keywords=keywords)
     built = build_options(path, mark.options, options)
-    return Handler(path, function, mark.style, built, mark.prepare, cutouts=mark.cutouts)
+    return Handler(path, function, mark.style, built, mark.prepare, cutouts=mark.cutouts, ahead=mark.ahead)
 
 
 def _import(path: str) -> Callable[..., Any]:

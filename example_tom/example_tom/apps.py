@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
@@ -20,12 +21,15 @@ class ExampleTomConfig(AppConfig):
 
 
 def alerts_of_target(context: Any) -> dict[str, Any]:
-    """The newest alerts of a target, and the most probable class that each classification gives.
+    """The newest alerts of a target, and what each classifier said last.
 
     :param context: of the page.
     """
+    from tom_alertstreams.ingest.classifications import classifications_of, histories  # models are not loaded before
+
     target = context["object"]
     return {
-        "classifications": target.alert_classifications.filter(ranking=1).order_by("classifier", "-time", "-pk")[:20],
+        # Asked only where it is shown: the page asks for its tabs twice.
+        "classifiers": partial(histories, classifications_of(target)),
         "alerts": target.target_alerts.order_by("-time", "-pk")[:50],
     }

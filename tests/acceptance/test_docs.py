@@ -25,6 +25,7 @@ from tom_alertstreams.alertstreams import diagnosis
 from tom_alertstreams.conf import DeliverySettings, RetrySettings
 from tom_alertstreams.delivery import failures
 from tom_alertstreams.exceptions import DecodeError
+from tom_alertstreams.ingest import sky_rule
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import RejectCode
 from tom_alertstreams.models import DeadLetter
@@ -230,6 +231,10 @@ def test_settings_and_their_defaults(heading: str, expected: dict[str, Any]) -> 
 def test_keys_of_entries() -> None:
     assert set(table(REFERENCE / "settings.md", "ALERT_STREAMS")) == conf._STREAM_KEYS
     assert set(table(REFERENCE / "settings.md", "TOPIC_HANDLERS")) == conf._TOPIC_KEYS
+
+
+def test_keys_of_sky() -> None:
+    assert set(table(REFERENCE / "settings.md", "SKY")) == set(sky_rule.KEYS)
 
 
 @pytest.mark.parametrize("heading", SHIPPED)

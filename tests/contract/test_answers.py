@@ -20,14 +20,23 @@ from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.preparing import Preparer
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.waiting import WaitingAlerts
-from tom_alertstreams.exceptions import PartitionLost, RejectAlert, RetryLater
+from tom_alertstreams.exceptions import LookUpUnavailable, PartitionLost, RejectAlert, RetryLater
 from tom_alertstreams.models import DeadLetter, Rejection
+from tom_alertstreams.signals import housekeeping
 
 pytestmark = [
     CORE_TABLES,
     pytest.mark.both_databases,
     pytest.mark.usefixtures("fresh_handlers"),
 ]
+
+
+def publish_up_to_last(broker: ScriptedBroker, topic: str, count: int) -> None:
+    """Alerts of which the last one says so."""
+    broker.create_topic(topic)
+    for number in range(count):
+        broker.produce(topic, handlers.content(n=number, last=number == count - 1))
+    broker.flush()
 
 
 class TestBadAlerts:
@@ -208,6 +217,37 @@ class TestAnswers:
         assert list(Effect.objects.values_list("note", flat=True)) == [str(len(handlers.content(n=0)))] * 3
         assert in_transaction == {False}
 
+    def test_the_next_group_is_prepared_while_one_is_handled(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """The handler waits for it before it ends."""
+        publish_up_to_last(broker, topic, 40)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "ahead"}, delivery={"BATCH_SIZE": 10}))
+        assert effects(topic) == list(range(40))
+        assert any(handlers.ahead_of[:-1])
+        assert handlers.calls == list(range(40))
+
+    def test_what_fails_is_prepared_anew(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        def fail(alert: Alert) -> None:
+            if alert.offset in (3, 17):
+                raise KeyError("candid")
+
+        publish_up_to_last(broker, topic, 20)
+        handlers.trouble.append(fail)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "ahead"}, delivery={"BATCH_SIZE": 10}))
+        assert effects(topic) == [offset for offset in range(20) if offset not in (3, 17)]
+
+    def test_what_was_prepared_before_a_pause_is_prepared_anew(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """A call that was rolled back may have changed the content of its alerts, so they are fresh ones."""
+        away = [LookUpUnavailable("the catalogue is away")]
+        publish_up_to_last(broker, topic, 20)
+        handlers.trouble.append(lambda alert: away and (_ for _ in ()).throw(away.pop()))
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "ahead"}, delivery={"BATCH_SIZE": 10}))
+        assert effects(topic) == list(range(20))
+        assert handlers.calls == [0, *range(20)]
+
     @pytest.mark.parametrize(("days", "offsets"), [(7, [0, 1]), (0, [])])
     def test_rejections_are_kept_for_some_days(
         self, broker: ScriptedBroker, topic: str, group_id: str, days: int, offsets: list[int]
@@ -222,6 +262,22 @@ class TestAnswers:
         )
         assert counts() == {"rejected:sky": 2}
         assert list(Rejection.objects.filter(topic="old").values_list("offset", flat=True)) == ([6] if days else [])
+
+    def test_housekeeping_comes_before_the_first_alerts_and_outside_of_transactions(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        seen: list[tuple[int, bool, list[str]]] = []
+
+        def look(source: Any, **_more: Any) -> None:
+            seen.append((Effect.objects.count(), connection.in_atomic_block, list(source.bindings)))
+
+        publish(broker, topic, 3)
+        housekeeping.connect(look)
+        try:
+            run_once(make(broker.bootstrap_servers, group_id, {topic: "one"}))
+        finally:
+            housekeeping.disconnect(look)
+        assert seen == [(0, False, [topic])]
 
     def test_the_call_announced_for_2_0(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         publish(broker, topic, 1)

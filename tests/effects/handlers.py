@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ def reset() -> None:
     """Forget the calls of the test before."""
     calls.clear()
     trouble.clear()
+    ahead_of.clear()
+    _last_prepared[0] = -1
 
 
 def meet_trouble(alert: Alert) -> Any:
@@ -103,6 +106,33 @@ def prepared(alerts: list[Alert], lengths: dict[int, int]) -> None:
     """Uses what ``prepare`` found."""
     for alert in alerts:
         write(alert, str(lengths[alert.offset]))
+
+
+#: For each call of :func:`ahead`, whether the alerts after its own were prepared before it ended.
+ahead_of: list[bool] = []
+_prepared_up_to = threading.Condition()
+_last_prepared = [-1]
+
+
+def prepare_and_tell(alerts: list[Alert]) -> list[Alert]:
+    """What is prepared belongs to these very envelopes."""
+    with _prepared_up_to:
+        _last_prepared[0] = max(_last_prepared[0], alerts[-1].offset)
+        _prepared_up_to.notify_all()
+    return alerts
+
+
+@batch_handler(prepare=prepare_and_tell, ahead=True)
+def ahead(alerts: list[Alert], prepared: list[Alert]) -> None:
+    """Waits for those after it to be prepared: for ever, as far as a test is concerned, where that comes later only."""
+    assert all(alert is other for alert, other in zip(alerts, prepared, strict=True))
+    for alert in alerts:
+        write(alert)
+        meet_trouble(alert)
+    last = alerts[-1].offset
+    with _prepared_up_to:
+        is_last = alerts[-1].content.get("last", False)
+        ahead_of.append(is_last or _prepared_up_to.wait_for(lambda: _last_prepared[0] > last, timeout=5))
 
 
 def prepare_with_a_query(alerts: list[Alert]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,18 @@ def content_error(alert: Alert) -> Exception | None:
     except Exception as error:  # noqa: BLE001  (a stream's decode may let through what its library met)
         return DecodeError(f"{type(error).__name__}: {error}")
     return None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A group of alerts that is ready for its handler."""
+
+    #: For each alert of the group why it could not be decoded, or None.
+    errors: Sequence[Exception | None]
+    #: Those that could.
+    ready: Sequence[Alert]
+    #: What ``prepare`` made of these; None where the handler has none.
+    result: Any = None
 
 
 class Calls:
@@ -81,18 +94,15 @@ class Calls:
             outcome = outcome_of(error)
             return lambda: outcome
 
-    def batch(
-        self, binding: Binding, ready: Sequence[Alert], opened: Sequence[Exception | None], prepared: Any
-    ) -> list[Outcome]:
+    def batch(self, binding: Binding, prepared: Prepared) -> list[Outcome]:
         """Call a batch handler with the alerts that could be decoded; an outcome for every alert.
 
-        :param opened: for each alert of the batch why it could not be decoded, or None.
         :raises PermanentError: the handler's answer does not fit its alerts.
         """
-        handler = binding.handler
+        handler, ready = binding.handler, prepared.ready
         answer = None
         if ready:
-            arguments = (list(ready),) if handler.prepare is None else (list(ready), prepared)
+            arguments = (list(ready),) if handler.prepare is None else (list(ready), prepared.result)
             keywords = {} if handler.options is None else {"options": handler.options}
             answer = self._run(binding, ready, *arguments, **keywords)
         if answer is None:
@@ -103,7 +113,7 @@ class Calls:
                 hint="A batch handler returns None, or one Outcome per alert in the order of the list.",
             )
         outcomes = iter(answer)
-        return [next(outcomes) if error is None else outcome_of(error) for error in opened]
+        return [next(outcomes) if error is None else outcome_of(error) for error in prepared.errors]
 
     def _run(self, binding: Binding, alerts: Sequence[Alert], *arguments: Any, **keywords: Any) -> Any:
         self._status.begin(binding, alerts)

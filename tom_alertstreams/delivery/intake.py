@@ -65,6 +65,8 @@ class Intake:
         groups = [source.settings.delivery, *(topic.delivery for topic in source.settings.topics)]
         self._most_alerts = max(group.batch_size for group in groups)
         self._most_bytes = max(group.batch_bytes for group in groups)
+        #: Groups to hold: where the next one is prepared while one is handled, it has to be here by then.
+        self._groups = 2 if any(binding.handler.ahead for binding in source.bindings.values()) else 1
         self._take_over = source.settings.delivery.take_over
         self._gaps = Gaps(status, errors, self._on_gap)
         self._topic_ids = TopicIds(source.consumer_config())
@@ -128,6 +130,21 @@ class Intake:
         return self.unplaced is not None or any(self.held.values())
 
     @property
+    def wants_more(self) -> bool:
+        """More is to be fetched: nothing is in hand, or one group where two are to be held."""
+        if not self.busy:
+            return True
+        if self._groups == 1 or self.unplaced is not None:
+            return False
+        alerts, size = self._holds()
+        return alerts <= self._most_alerts and size <= self._most_bytes
+
+    def _holds(self) -> tuple[int, int]:
+        """How many alerts, and how many bytes."""
+        held = [alert.size for alerts in self.held.values() for alert in alerts]
+        return len(held), sum(held)
+
+    @property
     def polled_lately(self) -> bool:
         """The consumer was polled within BATCH_SECONDS.
 
@@ -146,10 +163,12 @@ class Intake:
         if message is None:
             return
         # poll, then what else is queued: consume(n, t) alone waits for n messages, or not, depending on the version
-        # (confluent-kafka-python issue 2205). No more than one group, going by the size of the first: what is left over
-        # would be held in memory.
-        fit = self._most_bytes // max(1, len(message.value() or b""))
-        for fetched in (message, *self.consumer.consume(min(self._most_alerts - 1, fit), 0)):
+        # (confluent-kafka-python issue 2205). No more than the groups to hold, going by the size of the first: what is
+        # left over would be held in memory.
+        alerts, size = self._holds()
+        fit = (self._groups * self._most_bytes - size) // max(1, len(message.value() or b""))
+        more = min(self._groups * self._most_alerts - alerts, fit) - 1
+        for fetched in (message, *(self.consumer.consume(more, 0) if more > 0 else ())):
             self._receive(fetched)
 
     def _pause(self, pause: bool) -> None:
@@ -189,14 +208,15 @@ class Intake:
             raise AuthenticationFailed(describe_refusal(error), stream=self.source.settings.label)
         self._errors.note(error, topic)
 
-    def group(self, binding: Binding | None, alerts: Iterable[Alert]) -> list[Alert]:
-        """The first of the held alerts that fit into one group: BATCH_SIZE, BATCH_BYTES."""
+    def group(self, binding: Binding | None, alerts: Iterable[Alert], most: int | None = None) -> list[Alert]:
+        """The first of the held alerts that fit into one group: BATCH_SIZE (or ``most``), BATCH_BYTES."""
         settings = binding.topic.delivery if binding is not None else self.source.settings.delivery
+        most = settings.batch_size if most is None else most
         group: list[Alert] = []
         size = 0
         for alert in alerts:
             size += alert.size
-            if group and (len(group) >= settings.batch_size or size > settings.batch_bytes):
+            if group and (len(group) >= most or size > settings.batch_bytes):
                 break
             group.append(alert)
         return group

@@ -7,9 +7,12 @@ what has waited long enough, and mirrors the offsets to Kafka.
 from __future__ import annotations
 
 import logging
+import operator
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 from typing import TypeVar
 
 from confluent_kafka import KafkaException
@@ -20,6 +23,7 @@ from tom_alertstreams.exceptions import BrokerUnavailable, FuseBlown, PartitionL
 from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import Installation
 from tom_alertstreams.redaction import redact
+from tom_alertstreams.signals import housekeeping
 
 from .broker_errors import ErrorMemory
 from .failures import heal_connection, wait_if_away
@@ -30,7 +34,7 @@ from .offsets import Offsets, Progress, begin_keys
 from .preparing import Preparer
 from .runner import Runner
 from .runs import RunRecord, State, Status, fuse_is_blown
-from .source import AlertSource, Control
+from .source import AlertSource, Binding, Control
 from .waiting import WaitingAlerts
 
 logger = get_logger(__name__)
@@ -39,7 +43,7 @@ T = TypeVar("T")
 
 #: Longest blocking poll, so that a request to stop is heard.
 _POLL_S = 0.5
-_FORGET_EVERY_S = 3600.0
+_HOUSEKEEPING_EVERY_S = 3600.0
 _MIRROR_EVERY_S, _WAITING_EVERY_S, _LAG_EVERY_S, _PROBE_EVERY_S, _TOPICS_EVERY_S = 1.0, 1.0, 10.0, 5.0, 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 #: With --once a broker that does not answer for so long is a failure, not something to wait for.
@@ -155,14 +159,12 @@ class DeliveryLoop:
             if self._intake.place():
                 self.status.connected = True
                 logger.info("%s reads %d partitions", self.status.label, len(self._intake.assigned))
+            if self._is_due("housekeeping", _HOUSEKEEPING_EVERY_S):
+                self._keep_house()
             self._work()
             self._try_waiting()
             if self._is_due("mirror", _MIRROR_EVERY_S):
                 self._intake.mirror()
-            if self._is_due("rejections", _FORGET_EVERY_S):
-                self._ledger.forget_rejections(
-                    max(topic.delivery.rejections_days for topic in self.source.settings.topics)
-                )
             if self._is_due("lag", _LAG_EVERY_S):
                 self.status.lag = self._intake.lag()
         except PartitionLost as lost:
@@ -178,10 +180,16 @@ class DeliveryLoop:
     def _poll(self) -> None:
         """Fetch; while alerts are held or something is away, only keep our place in the group."""
         away_s = max(0.0, self._waits_until - time.monotonic())
-        fetch = not away_s and not self._intake.busy
+        busy = self._intake.busy
+        fetch = not away_s and self._intake.wants_more
         if not fetch and not away_s and self._intake.polled_lately:
             return
-        self._intake.poll(min(_POLL_S, away_s) if away_s else _POLL_S if fetch else 0.0, fetch=fetch)
+        self._intake.poll(min(_POLL_S, away_s) if away_s else 0.0 if busy else _POLL_S, fetch=fetch)
+
+    def _keep_house(self) -> None:
+        """What belongs to no batch."""
+        self._ledger.forget_rejections(max(topic.delivery.rejections_days for topic in self.source.settings.topics))
+        housekeeping.send(type(self.source), source=self.source)
 
     def _broker_is_down(self) -> bool:
         """No broker answers. librdkafka goes on trying by itself; we only say so until one answers again."""
@@ -202,13 +210,15 @@ class DeliveryLoop:
             if not alerts or self.control.stopping.is_set():
                 continue
             binding = self.source.bindings.get(key) if key is not None else None
-            group = self._intake.group(binding, alerts)[: 1 if self._fuse.half_open else None]
+            group = self._group(binding, alerts)
             granted = self.control.reserve(len(group))
             if not granted:  # other streams have the last of --max-alerts in hand
                 self.control.stopping.wait(_POLL_S)
                 return
             finished = 0
             try:
+                if binding is not None and granted == len(group) and not self._fuse.half_open:
+                    self._preparer.begin(binding, group, self._following(binding, alerts, len(group)))
                 finished = self._runner.handle(binding, group[:granted])
             except FuseBlown:
                 self.status.fuse_blown = True
@@ -221,6 +231,24 @@ class DeliveryLoop:
             for index in range(granted - finished):  # a call that was rolled back may have changed what it got
                 alerts[index] = alerts[index].fresh()
             self.control.stopping.wait(self._runner.lock_pause_s())
+
+    def _group(self, binding: Binding | None, alerts: deque[Alert]) -> list[Alert]:
+        """The alerts that are next: the group that was prepared ahead, where it is what comes first still."""
+        if self._fuse.half_open:
+            return [alerts[0]]
+        if binding is None:
+            return self._intake.group(binding, alerts)
+        prepared = self._preparer.next_group(binding)
+        if prepared and len(prepared) <= len(alerts) and all(map(operator.is_, prepared, alerts)):
+            return list(prepared)
+        return self._intake.group(binding, alerts, self._runner.batch_limit(binding))
+
+    def _following(self, binding: Binding, alerts: deque[Alert], first: int) -> list[Alert]:
+        """The group after the first alerts; nothing where it is small still, for more may come meanwhile."""
+        if not binding.handler.ahead:
+            return []
+        group = self._intake.group(binding, islice(alerts, first, None), self._runner.batch_limit(binding))
+        return group if 2 * len(group) >= first else []
 
     def _try_waiting(self) -> None:
         """Try alerts again that have waited long enough."""

@@ -26,7 +26,7 @@ from tom_alertstreams.exceptions import (
 from tom_alertstreams.handlers import Style
 from tom_alertstreams.logs import get_logger
 
-from .calls import Calls, content_error
+from .calls import Calls
 from .failures import Meaning, is_conflict, judge, outcome_of, text_of, unavailable, wait_if_away
 from .fuse import Fuse
 from .ledger import Ledger
@@ -91,6 +91,11 @@ class Runner:
         if style is Style.ALERT:
             return self._group(binding, alerts)
         return self._one_by_one(binding, alerts)
+
+    def batch_limit(self, binding: Binding) -> int:
+        """How many alerts the handler takes at once: BATCH_SIZE, or as many as it did in BATCH_SECONDS."""
+        most = binding.topic.delivery.batch_size
+        return min(self._batch_limit.get(binding.handler.path, most), most)
 
     def lock_pause_s(self) -> float:
         """How long to leave SQLite's lock free after what was committed since this was asked last (seconds)."""
@@ -256,8 +261,8 @@ class Runner:
     def _batches(self, binding: Binding, alerts: Sequence[Alert]) -> int:
         """As many alerts as the handler takes in BATCH_SECONDS, judged by its last call."""
         path, settings = binding.handler.path, binding.topic.delivery
-        limit = min(self._batch_limit.get(path, settings.batch_size), settings.batch_size)
-        finished = self._halve(binding, alerts[:limit])
+        limit = self.batch_limit(binding)
+        finished = self._halve(binding, alerts[: max(limit, len(self.preparer.next_group(binding)))])
         if self.last_transaction_s > settings.batch_seconds:
             self._batch_limit[path] = max(1, limit // 2)
         elif self.last_transaction_s < settings.batch_seconds / 2:
@@ -266,10 +271,8 @@ class Runner:
 
     def _halve(self, binding: Binding, alerts: Sequence[Alert]) -> int:
         try:
-            opened = [content_error(alert) for alert in alerts]
-            ready = [alert for alert, error in zip(alerts, opened, strict=True) if error is None]
-            prepared = self.preparer.prepare(binding, ready)
-            return self._commit(binding, alerts, lambda: self._calls.batch(binding, ready, opened, prepared))
+            prepared = self.preparer.prepare(binding, alerts)
+            return self._commit(binding, alerts, lambda: self._calls.batch(binding, prepared))
         except Exception as error:  # noqa: BLE001  (whatever a handler raises is its alert's outcome)
             wait_if_away(error)
             if len(alerts) == 1:

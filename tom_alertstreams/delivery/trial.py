@@ -85,7 +85,7 @@ def _ready(calls: Calls, preparer: Preparer, binding: Binding, alert: Alert) -> 
     if binding.handler.style is not Style.BATCH:
         return calls.ready(binding, alert)
     prepared = preparer.prepare(binding, [alert])
-    return lambda: calls.batch(binding, [alert], [None], prepared)[0]
+    return lambda: calls.batch(binding, prepared)[0]
 
 
 def _call_and_undo(before: Trial, call: Callable[[], Outcome]) -> Trial:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -26,15 +26,35 @@ Reports = Sequence[Sequence[TargetReport] | Outcome]
 
 Report = TypeVar("Report")
 
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch that is ready to be written."""
+
+    #: How many there are.
+    alerts: int
+    entries: list[Entry]
+    #: Place in the batch → what became of an alert before there was anything to write.
+    decided: dict[int, Outcome]
+
+
 #: Plans for one batch. The second is made with the locks in hand, so that others can hardly spoil a third.
 _PLANS: Final = 3
 
 
-@batch_handler(options=IngestOptions, cutouts=False)
-def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
-    """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes."""
+def read_reports(alerts: list[Alert], *, options: IngestOptions) -> Judged:
+    """What the alerts say and what the rules say of it. Needs no database, so the next batch is read while one is written."""
     parse_alert = partial(parse, options=options)
-    return ingest_reports([read(alert, parse_alert) for alert in alerts], alerts, options)
+    return judge([read(alert, parse_alert) for alert in alerts], alerts, options)
+
+
+@batch_handler(options=IngestOptions, prepare=read_reports, ahead=True, cutouts=False)
+def ingest_targets(alerts: list[Alert], judged: Judged | None = None, *, options: IngestOptions) -> list[Outcome]:
+    """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes.
+
+    :param judged: what :func:`read_reports` made of these alerts; without, it is made now.
+    """
+    return write_judged(read_reports(alerts, options=options) if judged is None else judged, options)
 
 
 def read(alert: Alert, parse: Callable[[Alert], Report]) -> Report | Outcome:
@@ -60,12 +80,18 @@ def _unreadable(error: Exception) -> Outcome:
 def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOptions) -> list[Outcome]:
     """Apply the rules to the reports of a batch, match them to Targets, and write what they say.
 
-    For handlers of one's own: call it inside the transaction of a ``@batch_handler``.
+    For handlers of one's own: call it inside the transaction of a ``@batch_handler``; or :func:`judge` in its ``prepare``
+    and :func:`write_judged` inside.
 
     :param reports: for each alert its reports, or its Outcome where it is decided already.
     :returns: one Outcome per alert. An alert with several reports is done when one of them is. A report that cannot be
         stored is left out with a warning in the log; the alert fails where no other is left.
     """
+    return write_judged(judge(reports, alerts, options), options)
+
+
+def judge(reports: Reports, alerts: Sequence[Alert], options: IngestOptions) -> Judged:
+    """Make the reports of a batch fit for a database, and apply the rules that need no look-up. Touches no database."""
     decided: dict[int, Outcome] = {}
     entries: list[Entry] = []
     for index, (alert, item) in enumerate(zip(alerts, reports, strict=True)):
@@ -84,12 +110,21 @@ def ingest_reports(reports: Reports, alerts: Sequence[Alert], options: IngestOpt
                 alert.stream, alert.topic, alert.partition, alert.offset, failure.error,
             )  # fmt: skip
         entries += fit
+    return Judged(len(alerts), entries, decided)
+
+
+def write_judged(judged: Judged, options: IngestOptions) -> list[Outcome]:
+    """Match the reports to Targets and write what they say, inside the transaction of a ``@batch_handler``.
+
+    :returns: one Outcome per alert.
+    """
+    entries = judged.entries
     if entries:
         carry_out(_plan(entries, options), options)
     per_alert: dict[int, list[Outcome]] = {}
     for entry in entries:
         per_alert.setdefault(entry.index, []).append(_explained(entry, options))
-    return [decided.get(n) or _joined(per_alert.get(n, [])) for n in range(len(alerts))]
+    return [judged.decided.get(n) or _joined(per_alert.get(n, [])) for n in range(judged.alerts)]
 
 
 def _judged(index: int, alert: Alert, report: TargetReport, options: IngestOptions) -> Entry | Outcome:

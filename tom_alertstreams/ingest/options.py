@@ -11,16 +11,15 @@ from typing import Any, Final, Literal, get_args
 
 from django.conf import settings
 
+from .class_rule import ClassRule, read_min_probability, read_target_list
 from .fields import Fields
 from .paths import MISSING, find
 from .reports import Kind, RejectCode
+from .sky_rule import SkyRule
 
 Create = Literal["always", "rules", "never"]
 Permission = Literal["OPEN", "PUBLIC", "PRIVATE"]
 Hooks = Literal["inside", "after", "off"]
-
-#: Classes that make no Target unless CLASSES names them.
-UNWANTED_CLASSES: Final = frozenset({"asteroid", "bogus"})
 
 #: How a filter compares the field of an alert (left) with its value (right).
 OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -34,6 +33,9 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "not in": lambda found, wanted: found not in wanted,
     "contains": lambda found, wanted: wanted in found,
 }
+
+#: What selects, for people.
+RULES: Final = "FILTERS, CLASSES, CLASSIFIERS, MIN_PROBABILITY, MIN_RB, SKY or MAX_AGE_DAYS"
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 #: Codes that say something else already.
@@ -100,7 +102,7 @@ class Filter:
 class IngestOptions:
     """What :func:`~tom_alertstreams.ingest.handlers.ingest_targets` may be told; in settings in upper case."""
 
-    #: "always", "rules" (only what filters, classes and min_probability select) or "never"; None: "always" for
+    #: "always", "rules" (only what the rules select, from filters to max_age_days) or "never"; None: "always" for
     #: notices and Hermes messages, "rules" for surveys and classifiers.
     create: Create | None = None
     #: Known Targets are updated by every alert of theirs; False: only by those that the rules select.
@@ -109,10 +111,18 @@ class IngestOptions:
     filters: Sequence[Any] = ()
     #: The most probable class must be one of these.
     classes: Sequence[str] = ()
-    #: The most probable class must have at least this probability.
-    min_probability: float | None = None
+    #: Only classes of these classifiers make a Target: names or globs; empty: of any.
+    classifiers: Sequence[str] = ()
+    #: The most probable class must have at least this probability: a number for all classes, or class → number. A class
+    #: that is not named has no minimum; without CLASSES, those that are named are the wanted ones.
+    min_probability: float | Mapping[str, float] | None = None
     #: ZTF: the real/bogus score of the detection, ``candidate.rb``, must be at least this.
     min_rb: float | None = None
+    #: Where the object must be: cone, dec and min_abs_galactic_latitude of :class:`~tom_alertstreams.ingest.sky_rule.SkyRule`,
+    #: in degrees. In settings an object, here a SkyRule or None.
+    sky: Any = None
+    #: The object was first seen no more than so many days before this alert; one of which that is not known will do.
+    max_age_days: float | None = None
     #: A known Target within this distance (arcsec) is the same object; 0 matches by names only.
     match_radius_arcsec: float = 1.5
     #: Notices with a larger error radius (degrees) make no Target.
@@ -121,8 +131,9 @@ class IngestOptions:
     max_new_per_day: int = 1000
     #: Name of a new Target; {object_id}, {stream} and {topic} are filled in.
     name: str = "{object_id}"
-    #: TargetList that every Target which the rules select is put on; "" is none.
-    target_list: str = ""
+    #: TargetList that every Target which the rules select is put on; "" is none. Or the class that selected it → name,
+    #: "*" for all others.
+    target_list: str | Mapping[str, str] = ""
     #: OPEN, PUBLIC or PRIVATE for new Targets; None: TARGET_DEFAULT_PERMISSION.
     permissions: Permission | None = None
     #: Groups whose members may view, change and delete the new Targets.
@@ -149,7 +160,7 @@ class IngestOptions:
         )
         _check(isinstance(self.follow_known, bool), "FOLLOW_KNOWN is True or False.")
         _check(self.hooks in get_args(Hooks), "HOOKS is inside, after or off.")
-        for option in ("filters", "classes", "groups"):
+        for option in ("filters", "classes", "classifiers", "groups"):
             value = getattr(self, option)
             _check(isinstance(value, list | tuple | set | frozenset), f"{option.upper()} is a list.")
             object.__setattr__(self, option, tuple(value))
@@ -160,10 +171,10 @@ class IngestOptions:
             )
             object.__setattr__(self, "keep_extras", tuple(self.keep_extras))
         object.__setattr__(self, "filters", tuple(map(Filter.build, self.filters)))
-        for option in ("classes", "groups"):
+        for option in ("classes", "classifiers", "groups"):
             are_names = all(isinstance(word, str) and word for word in getattr(self, option))
             _check(are_names, f"{option.upper()} is a list of names.")
-        _check(_between(self.min_probability, 0, 1), "MIN_PROBABILITY is between 0 and 1.")
+        object.__setattr__(self, "min_probability", read_min_probability(self.min_probability, tuple(self.classes)))
         _check(_between(self.min_rb, 0, 1), "MIN_RB is between 0 and 1.")
         _check(
             self.match_radius_arcsec is not None and _between(self.match_radius_arcsec, 0, 3600),
@@ -175,14 +186,21 @@ class IngestOptions:
             and self.max_new_per_day >= 0,
             "MAX_NEW_PER_DAY is a whole number, 0 or more.",
         )  # fmt: skip
+        if self.sky is not None:
+            object.__setattr__(self, "sky", SkyRule.build(self.sky))
+        _check(_between(self.max_age_days, 0, 100_000), "MAX_AGE_DAYS is a number of days, 0 or more.")
         if self.fields is not None:
             object.__setattr__(self, "fields", Fields.build(self.fields))
+            _check(
+                self.max_age_days is None,
+                "MAX_AGE_DAYS does nothing with FIELDS, which has no first detection: use a filter on the alert's own field.",
+            )
         _check(
             self.detection_snr is not None and _between(self.detection_snr, 1, 100),
             "DETECTION_SNR is a number between 1 and 100.",
         )
         _check(_between(self.history_days, 0, 100_000), "HISTORY_DAYS is a number of days, 0 or more.")
-        _check(isinstance(self.target_list, str) and len(self.target_list) <= 200, "TARGET_LIST is a name.")
+        object.__setattr__(self, "target_list", read_target_list(self.target_list, self.class_rule.named))
         _check(isinstance(self.name, str) and bool(self.name), "NAME is a text.")
         try:
             named = self.target_name("ZTF18abcdefg", stream="stream", topic="topic")
@@ -198,6 +216,11 @@ class IngestOptions:
         return (*self.filters, Filter("candidate.rb", ">=", self.min_rb))
 
     @cached_property
+    def class_rule(self) -> ClassRule:
+        """CLASSES, CLASSIFIERS and MIN_PROBABILITY."""
+        return ClassRule(tuple(self.classes), tuple(self.classifiers), self.min_probability)
+
+    @cached_property
     def extra_paths(self) -> tuple[tuple[str, list[str]], ...]:
         """What KEEP_EXTRAS names, each with the parts of its path."""
         return tuple((name, name.split(".")) for name in self.keep_extras or ())
@@ -205,7 +228,8 @@ class IngestOptions:
     @cached_property
     def has_rules(self) -> bool:
         """Something selects."""
-        return bool(self.all_filters or self.classes or self.min_probability is not None)
+        of_object = self.sky is not None or self.max_age_days is not None
+        return bool(self.all_filters or self.class_rule.is_given or of_object)
 
     def findings(self, *, notices: bool = False) -> list[str]:
         """What an astronomer may not expect of these options, in plain sentences.
@@ -215,8 +239,7 @@ class IngestOptions:
         found = []
         if not notices and self.create is None and not self.has_rules:
             found.append(
-                "Survey alerts make no new Targets, they only update known ones: "
-                "set FILTERS, CLASSES, MIN_PROBABILITY or MIN_RB, or CREATE to always."
+                f"Survey alerts make no new Targets, they only update known ones: set {RULES}, or CREATE to always."  # noqa: S608
             )
         permission = self.permissions or getattr(settings, "TARGET_DEFAULT_PERMISSION", "PRIVATE")
         if permission == "PRIVATE" and not self.groups and self.create != "never":

@@ -1,11 +1,12 @@
 """TargetPosition follows the Targets, and is asked what lies near.
 
 Targets that this app writes bring their position with them. Those made, moved and deleted elsewhere are followed by
-signal; bulk writes send none, so all are compared when a process first matches by position, and hourly.
+signal; bulk writes send none, so all are compared when a stream begins to read, and hourly.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -28,14 +29,14 @@ Neighbour = tuple[int, str, float, float, str]
 _COMPARE_EVERY_S: Final = 3600.0
 #: Targets in one statement, and in one transaction of ``reindextargets``.
 CHUNK: Final = 10_000
-#: More than this many without a position are worth a line in the log.
-_MANY: Final = 10_000
 #: Ranges in one query of the ORM: each is a branch of an OR.
 _RANGES: Final = 400
 #: Of PostgreSQL's advisory locks: whoever creates Targets that are matched by position holds it until its commit.
 _CREATING: Final = 0x544F4D_414C5254
 
 _compared_at: float | None = None
+#: The streams of a process compare once for all of them.
+_comparing: Final = threading.Lock()
 
 
 def write(targets: Iterable[tuple[int, float | None, float | None]]) -> None:
@@ -106,19 +107,23 @@ def wait_for_creators() -> None:
 
 def compare_if_due() -> None:
     """Compare all positions with the Targets, when this process first asks and then hourly."""
-    global _compared_at
-    if _compared_at is not None and time.monotonic() - _compared_at < _COMPARE_EVERY_S:
-        return
-    count = without_position().count()
-    if count > _MANY:
+    with _comparing:
+        if _compared_at is not None and time.monotonic() - _compared_at < _COMPARE_EVERY_S:
+            return
+        began = time.monotonic()
+        removed, added = compare(_warn_of_many)
+        if removed or added:
+            logger.info("positions: %d removed and %d added, which bulk writes had changed", removed, added)
+        # Only once it is committed: else what was found out would be lost, and not looked for again.
+        transaction.on_commit(lambda: _note_compared(began))
+
+
+def _warn_of_many(done: int) -> None:
+    if done == CHUNK:
         logger.warning(
-            "%d Targets have no entry in the index of positions yet; it is made now. "
-            "After an upgrade ./manage.py reindextargets does it beforehand.", count,
-        )  # fmt: skip
-    began = time.monotonic()
-    compare()
-    # Only once it is committed: else what was found out would be lost, and not looked for again.
-    transaction.on_commit(lambda: _note_compared(began))
+            "Many Targets have no entry in the index of positions yet; it is made now. "
+            "After an upgrade ./manage.py reindextargets does it beforehand."
+        )
 
 
 def _note_compared(moment: float) -> None:

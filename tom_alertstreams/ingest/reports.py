@@ -117,6 +117,8 @@ class TargetReport:
     event_keys: tuple[str, ...] = ()
     #: When the alert was issued (UTC): of two notices of one event the later is the newer.
     time: datetime | None = None
+    #: When the object was first detected (UTC, aware); None where the alert does not say.
+    first_seen: datetime | None = None
     photometry: tuple[PhotometryPoint, ...] = ()
     classifications: tuple[ClassificationReport, ...] = ()
     #: For the Target's extra fields.

@@ -1,15 +1,15 @@
-"""What makes a Target: the rules that need no look-up."""
+"""What makes a Target: the rules that each report is held against, one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
-from .options import UNWANTED_CLASSES, IngestOptions
-from .reports import ClassificationReport, RejectCode, TargetReport
+from .options import IngestOptions
+from .reports import RejectCode, TargetReport
 
 #: Nothing speaks against a Target.
 SELECTED: Final = None
+_SECONDS_A_DAY: Final = 86_400.0
 
 
 def verdict(report: TargetReport, content: object, options: IngestOptions) -> str | None:
@@ -18,15 +18,23 @@ def verdict(report: TargetReport, content: object, options: IngestOptions) -> st
     :param content: of the alert, which FILTERS look into.
     :returns: a RejectCode, or the code of the first filter that refuses it.
     """
+    if (code := verdict_of_alert(report, content, options)) is not None:
+        return code
+    return position_verdict(report, options) or _age_verdict(report, options) or _sky_verdict(report, options)
+
+
+def verdict_of_alert(report: TargetReport, content: object, options: IngestOptions) -> str | None:
+    """The same by the rules that need no more than every alert brings: neither position nor age of the object.
+
+    They come first: where those have to be looked up, that is done for the survivors only.
+    """
     create = options.create_for(report.kind)
     if create == "never" or (create == "rules" and not options.has_rules):
         return "no_rule"
-    if (code := position_verdict(report, options)) is not None:
-        return code
     for condition in options.all_filters:
         if not condition.accepts(content):
             return condition.code
-    return _class_verdict(report.classifications, options)
+    return options.class_rule.verdict(report.classifications)
 
 
 def position_verdict(report: TargetReport, options: IngestOptions) -> RejectCode | None:
@@ -40,33 +48,19 @@ def position_verdict(report: TargetReport, options: IngestOptions) -> RejectCode
     return SELECTED
 
 
-def _class_verdict(classifications: Iterable[ClassificationReport], options: IngestOptions) -> RejectCode | None:
-    """Each classifier speaks through its most probable class; one that is wanted is enough."""
-    best = most_probable(classifications)
-    if not best:
-        return "class" if options.classes or options.min_probability is not None else SELECTED
-    wanted = [item for item in best if _is_wanted(item.class_name, options)]
-    if not wanted:
-        return "class"
-    least = options.min_probability
-    if least is not None and not any((item.probability or 0.0) >= least for item in wanted):
-        return "probability"
-    return SELECTED
+def age_days(report: TargetReport) -> float | None:
+    """Days from the first detection of the object to this alert; None where one of them is not known."""
+    if report.first_seen is None or report.time is None:
+        return None
+    return (report.time - report.first_seen).total_seconds() / _SECONDS_A_DAY
 
 
-def _is_wanted(class_name: str, options: IngestOptions) -> bool:
-    return class_name in options.classes if options.classes else class_name.lower() not in UNWANTED_CLASSES
+def _age_verdict(report: TargetReport, options: IngestOptions) -> RejectCode | None:
+    if options.max_age_days is None:
+        return SELECTED
+    age = age_days(report)
+    return "age" if age is not None and age > options.max_age_days else SELECTED
 
 
-def most_probable(classifications: Iterable[ClassificationReport]) -> list[ClassificationReport]:
-    """The first-ranked class of each classifier; by probability where there is no ranking."""
-    best: dict[tuple[str, str], ClassificationReport] = {}
-    for item in classifications:
-        key = (item.classifier, item.version)
-        if key not in best or _rank(item) < _rank(best[key]):
-            best[key] = item
-    return list(best.values())
-
-
-def _rank(item: ClassificationReport) -> tuple[float, float]:
-    return (item.ranking if item.ranking is not None else float("inf"), -(item.probability or 0.0))
+def _sky_verdict(report: TargetReport, options: IngestOptions) -> RejectCode | None:
+    return SELECTED if options.sky is None or options.sky.accepts(report.ra, report.dec) else "sky"

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 
 ARCSEC_PER_DEG = 3600.0
+
+#: North pole of the Milky Way (ICRS, degrees), of the Hipparcos catalogue (ESA SP-1200) and ERFA's ``icrs2g``.
+_GALACTIC_POLE_RA: Final = 192.85948
+_GALACTIC_POLE_DEC: Final = math.radians(27.12825)
+_SIN_POLE, _COS_POLE = math.sin(_GALACTIC_POLE_DEC), math.cos(_GALACTIC_POLE_DEC)
 
 
 def separation_arcsec(ra_1: float, dec_1: float, ra_2: float, dec_2: float) -> float:
@@ -22,6 +27,16 @@ def separation_arcsec(ra_1: float, dec_1: float, ra_2: float, dec_2: float) -> f
     half_ra = math.sin(math.radians(ra_2 - ra_1) / 2)
     haversine = half_dec * half_dec + math.cos(phi_1) * math.cos(phi_2) * half_ra * half_ra
     return math.degrees(2 * math.asin(math.sqrt(min(1.0, haversine)))) * ARCSEC_PER_DEG
+
+
+def galactic_latitude_deg(ra: float, dec: float) -> float:
+    """Angle from the plane of the Milky Way (degrees, north positive) of a position (ICRS, degrees).
+
+    astropy goes by way of FK5, whose pole is some 0.01 arcsec from this one.
+    """
+    phi = math.radians(dec)
+    sine = math.sin(phi) * _SIN_POLE + math.cos(phi) * _COS_POLE * math.cos(math.radians(ra - _GALACTIC_POLE_RA))
+    return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
 
 
 class DeclinationIndex(Generic[Item]):

@@ -18,6 +18,7 @@ from tom_alertstreams.logs import get_logger
 
 from . import positions
 from .bulk import any_of, insert, on_postgresql
+from .class_rule import lists_of
 from .matching import KnownTarget, Match, others_have_made
 from .models import Classification, MatchMethod, TargetAlert, TargetPosition
 from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered
@@ -66,8 +67,7 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
         touched = (_pk(match.target) for (_, match), count in zip(matched, points, strict=True) if count)
         show_points(since, touched, options.groups)
     _write_extras(matched, {_pk(target) for target in created})
-    selected = (_pk(m.target) for entry, m in matched if entry.verdict is None and not entry.report.retraction)
-    add_to_list(options.target_list, selected)
+    _put_on_lists(matched, options)
     add_to_list(RETRACTED_LIST, (_pk(match.target) for entry, match in matched if entry.report.retraction))
     _write_classifications(matched)
     rows = [_target_alert(*pair, count, created) for pair, count in zip(matched, points, strict=True)]
@@ -136,6 +136,20 @@ def _write_classifications(matched: Iterable[Pair]) -> None:
         "features",
     )  # fmt: skip
     insert(Classification, {name: [row[n] for row in rows] for n, name in enumerate(names)})
+
+
+def _put_on_lists(matched: Iterable[Pair], options: IngestOptions) -> None:
+    """What the rules select, each on the lists of the classes that selected it."""
+    if not options.target_list:
+        return
+    lists: dict[str, set[int]] = {}
+    for entry, match in matched:
+        if entry.verdict is None and not entry.report.retraction:
+            classes = (item.class_name for item in options.class_rule.selecting(entry.report.classifications))
+            for name in lists_of(options.target_list, classes):
+                lists.setdefault(name, set()).add(_pk(match.target))
+    for name in sorted(lists):
+        add_to_list(name, lists[name])
 
 
 #: Columns of TargetAlert that are written.

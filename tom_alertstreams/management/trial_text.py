@@ -118,7 +118,7 @@ def warnings(trial: Trial) -> Iterator[str]:
         names = _listed(trial.after_commit, 5)
         yield f"Not run, because it comes after the commit (transaction.on_commit): {names}."
     if trial.called and binding is not None:
-        if binding.handler.prepare is not None:
+        if binding.handler.prepare is not None and not binding.handler.ahead:
             yield "prepare ran before the transaction, as in readstreams: what it wrote is not undone."
         if not binding.topic.atomic:
             yield 'In readstreams it runs without our transaction ("ATOMIC": False): what it wrote before an error stays.'

@@ -110,6 +110,104 @@ def test_rules_that_need_no_position_come_before_the_look_up(api: StubApi) -> No
     assert kinds(handle(alerts[1:2], api, filters=rules)) == [("rejected", "filter")]
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"min_probability": {"SN": 0.95, "VS": 0.9}}, "probability"),
+        ({"min_probability": {"AGN": 0.1}}, "class"),
+        ({"classifiers": ["lc_classifier*"], "classes": ["SN"]}, "class"),
+        ({"min_probability": 0.91, "sky": {"dec": [0, 30]}, "max_age_days": 5}, "probability"),
+    ],
+)
+def test_what_classes_refuse_costs_no_call(api: StubApi, options: dict[str, Any], code: str) -> None:
+    assert kinds(handle([stamp()], api, **options)) == [("rejected", code)]
+    assert api.requests == []
+
+
+def test_only_survivors_cost_a_call_and_sky_and_age_are_judged_by_its_answer(api: StubApi) -> None:
+    sent_mjd = 61345.5  # SENT
+    api.positions = {
+        "ZTF26here000": Position(150.0, 20.0, sent_mjd - 3),
+        "ZTF26south00": Position(150.0, -20.0, sent_mjd - 3),
+        "ZTF26old0000": Position(150.0, 21.0, sent_mjd - 300),
+        "ZTF26ageless": Position(150.0, 22.0),
+    }
+    names = [*api.positions, "ZTF26agn0000"]
+    alerts = [stamp(name, n) for n, name in enumerate(names[:-1], start=1)]
+    alerts.append(stamp(names[-1], 9, AGN=0.9, SN=0.1))
+    outcomes = handle(alerts, api, classes=["SN"], sky={"dec": [0, 30]}, max_age_days=10)
+    assert kinds(outcomes) == [
+        ("done", ""),
+        ("rejected", "sky"),
+        ("rejected", "age"),
+        ("done", ""),
+        ("rejected", "class"),
+    ]
+    assert api.requests == [sorted(names[:-1])]
+    assert outcomes[1].reason == "its declination is -20 degrees, and SKY asks for 0 to 30"
+    assert "300.0 days before this alert" in outcomes[2].reason
+    assert set(Target.objects.values_list("name", flat=True)) == {"ZTF26here000", "ZTF26ageless"}
+
+
+def test_a_known_target_costs_no_call_for_sky_and_age(api: StubApi) -> None:
+    target = Target.objects.create(name=NAME, type="SIDEREAL", ra=10.0, dec=-20.0)
+    rules: dict[str, Any] = {"sky": {"dec": [0, 30]}, "max_age_days": 10}
+    assert kinds(handle([stamp()], api, **rules)) == [("done", "")]
+    assert kinds(handle([stamp(candid=2)], api, follow_known=False, **rules)) == [("rejected", "sky")]
+    assert api.requests == []
+    assert Classification.objects.filter(target=target).count() == 5
+
+
+def test_classifications_of_other_classifiers_are_stored_on_known_targets(api: StubApi) -> None:
+    curve = of(
+        {"oid": NAME, "features": FEATURES, "lc_classification": LIGHT_CURVE}, "lc_classifier_20261101", offset=9
+    )
+    assert kinds(handle([curve, stamp()], api, classifiers=["stamp_*"])) == [("rejected", "class"), ("done", "")]
+    assert kinds(handle([curve], api, classifiers=["stamp_*"])) == [("done", "")]
+    found = set(Classification.objects.values_list("classifier", flat=True))
+    assert found == {"lc_classifier", "stamp_classifier"}
+
+
+def test_a_dated_variant_of_a_classifier(api: StubApi) -> None:
+    content = {
+        "oid": NAME,
+        "candid": 1,
+        "probabilities": STAMP,
+        "classifier_name": "stamp_classifier_rubin_beta_20260301",
+    }
+    rubin = of(content)
+    assert kinds(handle([rubin], api, classifiers=["stamp_classifier_rubin_beta"])) == [("rejected", "class")]
+    assert kinds(handle([rubin], api, classifiers=["stamp_classifier_rubin_beta_*"])) == [("done", "")]
+
+
+def test_each_class_has_its_list(api: StubApi) -> None:
+    api.positions["ZTF26bbbbbbb"] = Position(10.0, 20.0)
+    lists = {"SN": "Supernovae", "*": "Others"}
+    handle([stamp(), stamp("ZTF26bbbbbbb", 2, AGN=0.9, SN=0.1)], api, min_probability=0.5, target_list=lists)
+    members = {t.name: [group.name for group in t.targetlist_set.all()] for t in Target.objects.all()}
+    assert members == {NAME: ["Supernovae"], "ZTF26bbbbbbb": ["Others"]}
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        ({"SN": 0.9, "AGN": 0.9}, ("rejected", "class")),  # more than 1; of two alike the first in the alphabet
+        ({"SN": 0.3, "AGN": 0.1}, ("rejected", "probability")),  # less than 1: the numbers count as they are
+        ({"SN": 0.7, "AGN": float("nan")}, ("done", "")),
+        ({"SN": float("nan"), "AGN": 0.2}, ("rejected", "class")),
+        ({"SN": float("nan"), "AGN": None}, ("rejected", "probability")),
+        ({"SN": 0.1, "Kilonova": 0.9}, ("rejected", "class")),
+        ({}, ("rejected", "probability")),
+        ({"SN": 1.5}, ("failed", "")),
+        ({"SN": float("inf")}, ("failed", "")),
+    ],
+)
+def test_probabilities_that_cannot_be(api: StubApi, probabilities: Any, expected: tuple[str, str]) -> None:
+    alert = of({"oid": NAME, "candid": 1, "probabilities": probabilities})
+    assert kinds(handle([alert], api, min_probability={"SN": 0.6})) == [expected]
+    assert Target.objects.count() == (expected == ("done", ""))
+
+
 def test_an_object_refused_later_in_the_batch_still_updates_the_new_target(api: StubApi) -> None:
     alerts = [stamp(NAME, 1), stamp(NAME, 2, SN=0.2, satellite=0.8)]
     assert kinds(handle(alerts, api, classes=["SN"])) == [("done", ""), ("done", "")]

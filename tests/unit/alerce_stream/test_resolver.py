@@ -195,14 +195,24 @@ def test_an_object_without_a_usable_position_is_unknown(api: StubApi, item: dict
     assert positions_of(["ZTF26aaaaaaa"], ask_api, api.url) == {}
 
 
+@pytest.mark.parametrize(
+    ("given", "read"), [(61364.25, 61364.25), (None, None), ("61364.25", 61364.25), ("?", None), (float("nan"), None)]
+)
+def test_when_an_object_was_first_seen(api: StubApi, given: Any, read: float | None) -> None:
+    item = {"oid": "ZTF26aaaaaaa", "meanra": 1.0, "meandec": 2.0, "firstmjd": given}
+    api.fail(200, json.dumps({"items": [item], "has_next": False}).encode())
+    assert positions_of(["ZTF26aaaaaaa"], ask_api, api.url) == {"ZTF26aaaaaaa": Position(1.0, 2.0, read)}
+
+
 def test_a_resolver_of_ones_own() -> None:
     def known(object_ids: list[str], api_url: str) -> dict[str, Position]:
-        return {"a": (1, 2), "b": (1000, 2), "not asked for": (1, 2)}  # type: ignore[dict-item]
+        return {"a": (1, 2), "b": (1000, 2), "c": (3, 4, 61000), "not asked for": (1, 2)}  # type: ignore[dict-item]
 
     def away(object_ids: list[str], api_url: str) -> dict[str, Position]:
         raise TimeoutError("the database server")
 
-    assert positions_of(["a", "b"], known, "") == {"a": Position(1.0, 2.0)}
+    found = positions_of(["a", "b", "c"], known, "")
+    assert found == {"a": Position(1.0, 2.0), "c": Position(3.0, 4.0, 61000.0)}
     assert positions_of([], away, "") == {}
     with pytest.raises(LookUpUnavailable, match="the database server"):
         positions_of(["a"], away, "")

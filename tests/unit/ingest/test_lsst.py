@@ -61,6 +61,15 @@ class TestSidereal:
         assert report.time == from_iso("2026-03-06T05:59:23Z")
         assert report.aliases == ()
 
+    @pytest.mark.parametrize("first", [61101.25, 61101.25 * 86400])
+    def test_when_the_object_was_first_seen(self, first: float) -> None:
+        seen = {"diaObjectId": 170028485706776685, "firstDiaSourceMjdTai": first}
+        assert read(lsst_packet(diaObject=seen)).first_seen == from_iso("2026-03-02T05:59:23Z")
+
+    @pytest.mark.parametrize("absent", [{"firstDiaSourceMjdTai": None}, {"firstDiaSourceMjdTai": 0.0}, {}, None])
+    def test_the_first_detection_may_be_unknown(self, absent: Any) -> None:
+        assert read(lsst_packet(diaObject=absent)).first_seen is None
+
     def test_objects_full_of_nulls_are_no_asteroids(self) -> None:
         report = read(lsst_packet())
         assert not report.moving

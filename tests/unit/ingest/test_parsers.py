@@ -83,6 +83,15 @@ class TestZtf:
         report = only(ztf_packet(jd=jd))
         assert (report.object_id, report.time, report.photometry) == ("ZTF26aaaaaaa", None, ())
 
+    @pytest.mark.parametrize(
+        ("first", "expected"),
+        [(2460990.25, from_jd(2460990.25)), ("2460990.25", from_jd(2460990.25)), (None, None), (0, None), ("?", None),
+         (float("nan"), None)],
+    )  # fmt: skip
+    def test_when_the_object_was_first_seen(self, first: Any, expected: Any) -> None:
+        assert only(ztf_packet(jdstarthist=first)).first_seen == expected
+        assert only(ztf_packet()).first_seen is None
+
     def test_history_days(self) -> None:
         packet = ztf_packet() | {"prv_candidates": [{"jd": 2461000.75 - n, "fid": 1, "diffmaglim": 20} for n in (5, 9)]}
         assert len(parse(json_alert(packet), IngestOptions(history_days=5))[0].photometry) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import astropy.units as u
 import numpy as np
@@ -12,12 +13,16 @@ from django.core.management import call_command
 from tom_targets.models import BaseTarget
 
 from tests.unit.ingest.samples import json_alert, ztf_packet
+from tom_alertstreams.conf import DeliverySettings, TopicSettings
+from tom_alertstreams.delivery.source import Binding
+from tom_alertstreams.handlers import Handler, Style
 from tom_alertstreams.ingest import positions
 from tom_alertstreams.ingest.cells import cells_of, ranges_around
 from tom_alertstreams.ingest.handlers import ingest_targets
 from tom_alertstreams.ingest.models import TargetAlert, TargetPosition
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.sky import DeclinationIndex
+from tom_alertstreams.signals import housekeeping
 
 ARCSEC = 1 / 3600
 
@@ -146,6 +151,18 @@ class TestFollowing:
         clock[0] += 3601
         positions.compare_if_due()
         assert TargetPosition.objects.count() == 1
+
+    @pytest.mark.parametrize(("radius_arcsec", "count"), [(1.5, 1), (0, 0)])
+    def test_compared_between_batches_where_a_handler_matches_by_position(
+        self, monkeypatch: pytest.MonkeyPatch, radius_arcsec: float, count: int
+    ) -> None:
+        monkeypatch.setattr(positions, "_compared_at", None)
+        BaseTarget.objects.bulk_create([BaseTarget(name="made", type="SIDEREAL", ra=30.0, dec=20.0)])
+        options = IngestOptions(match_radius_arcsec=radius_arcsec)
+        handler = Handler("a.b", print, Style.BATCH, options)
+        binding = Binding(TopicSettings("t", "a.b", DeliverySettings()), handler)
+        housekeeping.send(object, source=SimpleNamespace(bindings={"t": binding}))
+        assert TargetPosition.objects.count() == count
 
     def test_what_has_no_place_on_the_sky_is_left_out(self) -> None:
         rows = [("none", None, None), ("above", 10.0, 91.0), ("half", 10.0, None)]

@@ -166,6 +166,14 @@ def test_packets_make_nothing_without_rules(name: str) -> None:
     assert not BaseTarget.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "code"), [("ZTF19acihgng", "age"), ("ZTF19acyfkzd", ""), ("ZTF19acxxwrs", "age"), ("ZTF19acyjzeo", "")]
+)
+def test_packets_of_objects_first_seen_within_four_days(name: str, code: str) -> None:
+    """They were seen 33.0, 3.1, 5.0 and 3.0 days before."""
+    assert ingest_targets([sample(f"ztf/{name}.avro")], options=IngestOptions(max_age_days=4))[0].code == code
+
+
 def check(name: str, expected: Expected) -> None:
     outcome = ingest_targets([sample(name, topic="alerts")], options=OPTIONS)[0]
     if isinstance(expected, Undecodable):

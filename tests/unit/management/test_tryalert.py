@@ -438,16 +438,35 @@ class TestReadyMade:
                 "the alert has no candidate.drb, and a filter asks for candidate.drb > 0.5",
             ),
             ({"CLASSES": ["SN"]}, "class", "it has no class; CLASSES is SN"),
+            ({"CLASSIFIERS": ["stamp*"]}, "class", "it has no class; CLASSIFIERS is stamp*"),
+            ({"SKY": {"dec": [-90, 0]}}, "sky", "its declination is 20 degrees, and SKY asks for -90 to 0"),
+            (
+                {"MAX_AGE_DAYS": 30},
+                "age",
+                "it was first seen on 2025-08-13 06:00 UTC, 100.0 days before this alert, and ",
+            ),
             ({"CREATE": "always", "MAX_NEW_PER_DAY": 0}, "limit", "that many Targets were made within 24 hours: 0"),
         ],
     )
     def test_which_rule_decided(self, ingest: Any, options: dict[str, Any], code: str, reason: str) -> None:
-        tried = ingest(options)
+        tried = ingest(options, jdstarthist=2460900.75)
         assert tried.code == 0, tried.text
-        assert f"outcome   rejected, counted as {code}: it " in tried.text
+        assert f"outcome   rejected, counted as {code}: it" in tried.text
         assert f"          {reason}" in tried.text
         assert "object ZTF26aaaaaaa" in tried.text
         assert "rows      none" in tried.text
+
+    def test_the_numbers_of_a_classification(self, tmp_path: Path) -> None:
+        content = {"objectId": "ZTF26aaaaaaa", "candid": 1, "probabilities": {"SN": 0.41, "AGN": 0.3, "VS": 0.29}}
+        (tmp_path / "message").write_text(json.dumps(content))
+        classify = "alerce_stream.handlers.ingest_classifications"
+        handler = {"HANDLER": classify, "OPTIONS": {"MIN_PROBABILITY": {"SN": 0.6, "AGN": 0.9}}}
+        tried = Tried(tmp_path / "message", [stream(handler, key="stamp_classifier")])
+        assert tried.code == 0, tried.text
+        assert (
+            "outcome   rejected, counted as probability: its probability is below MIN_PROBABILITY, or it" in tried.text
+        )
+        assert "          SN has 0.41 (stamp_classifier), and MIN_PROBABILITY asks for 0.6 of SN\n" in tried.text
 
     def test_a_known_target_gets_its_point(self, ingest: Any) -> None:
         from tom_targets.models import Target

@@ -18,7 +18,9 @@ from tom_alertstreams.ingest.reports import TargetReport
 from . import lsst
 from .values import mapping
 
-ELASTICC: Final = lsst.Survey("ELAsTiCC", "midPointTai", "filterName", "psFlux", "psFluxErr", "decl")
+ELASTICC: Final = lsst.Survey(
+    "ELAsTiCC", "midPointTai", band="filterName", flux="psFlux", error="psFluxErr", dec="decl"
+)
 
 #: AB magnitude of a source of SNANA's flux 1.
 SNANA_ZERO_POINT: Final = 27.5

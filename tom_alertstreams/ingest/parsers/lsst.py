@@ -27,6 +27,8 @@ class Survey:
 
     name: str = "LSST"
     time: str = "midpointMjdTai"
+    #: In the diaObject; ELAsTiCC has none.
+    first_time: str = "firstDiaSourceMjdTai"
     band: str = "band"
     flux: str = "psfFlux"
     error: str = "psfFluxErr"
@@ -84,6 +86,8 @@ def report(packet: Mapping[str, Any], survey: Survey, snr: float) -> TargetRepor
         elements=orbital_elements(orbit) if moving else None,
         aliases=aliases,
         time=_time(source, survey),
+        # Of what stays in its place: a Solar System object belongs to no diaObject.
+        first_seen=None if moving else _moment(mapping(packet.get("diaObject")).get(survey.first_time)),
         photometry=points,
         alert_id=_alert_id(packet, source, newest),
         summary=_summary(newest, len(points), survey),
@@ -123,7 +127,11 @@ def _point(row: Mapping[str, Any], survey: Survey, snr: float) -> PhotometryPoin
 
 
 def _time(row: Mapping[str, Any], survey: Survey) -> datetime | None:
-    date = number(row.get(survey.time))
+    return _moment(row.get(survey.time))
+
+
+def _moment(value: object) -> datetime | None:
+    date = number(value)
     if date is not None and date > _LAST_MJD:
         date /= _SECONDS_A_DAY
     return observed(date, from_mjd_tai)

@@ -61,6 +61,7 @@ def parse(alert: Alert, packet: Mapping[str, Any], options: IngestOptions) -> li
             ra=number(candidate.get("ra")),
             dec=number(candidate.get("dec")),
             time=newest.time if newest else None,
+            first_seen=observed(candidate.get("jdstarthist"), from_jd),
             photometry=tuple(points),
             alert_id=candid,
             summary=_summary(newest, len(points)),
