@@ -7,13 +7,9 @@ and probabilities that can be true.
 
 from __future__ import annotations
 
-import json
-import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
-
-import fastavro
+from typing import Any
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.decoders import (
@@ -21,17 +17,15 @@ from tom_alertstreams.decoders import (
     CONTAINER_MAGIC,
     SchemaSource,
     decode_auto,
-    decode_container,
     decode_json,
     decode_schemaless,
+    read_container,
 )
-from tom_alertstreams.exceptions import ConfigurationError, DecodeError
+from tom_alertstreams.exceptions import DecodeError
 
 from .messages import is_plausible
 from .topics import classifier_of
-
-#: The schemas that come with this app, one file for each layout of bytes that ALeRCE has published.
-SCHEMAS: Final = Path(__file__).with_name("schemas")
+from .versions import KnownVersions, SchemaVersion, shipped_versions
 
 
 class AlerceDecoder:
@@ -44,9 +38,9 @@ class AlerceDecoder:
 
     def __init__(self, schema: str | Path | None = None) -> None:
         self._registry = SchemaSource(schema) if schema is not None else None
-        self._schemas: dict[str, Any] = {**_configured(schema), **shipped_schemas()}
-        #: Classifier → name of the schema that fitted its last message.
-        self._last: dict[str, str] = {}
+        self._versions = KnownVersions(schema)
+        #: Classifier and id of each schema of the registry that has been looked at.
+        self._registered: set[tuple[str, int]] = set()
 
     def __call__(self, alert: Alert) -> Any:
         """
@@ -57,37 +51,49 @@ class AlerceDecoder:
         if not raw:
             return decode_auto(raw)  # says which: a tombstone, or empty
         if raw.startswith(CONTAINER_MAGIC):
-            return decode_container(raw)
+            record, schema = read_container(raw)
+            self._versions.recognise(classifier_of(alert.topic), schema)
+            return record
         if raw.lstrip()[:1] in (b"{", b"["):
             return decode_json(raw)
+        return self._without_schema(raw, classifier_of(alert.topic))
+
+    def _without_schema(self, raw: bytes, classifier: str) -> Any:
+        """Confluent's framing, where there is a registry, or bare Avro; both may begin with a zero.
+
+        A bare message of Rubin does where it has no diaObjectId. No registry is asked for an id made of such bytes once
+        bare messages have been seen.
+        """
+        last = self._versions.last(classifier)
+        if last is not None and (record := _fitting(raw, last)) is not None:
+            return record
         if raw.startswith(CONFLUENT_MAGIC) and self._registry is not None:
             try:
-                return self._confluent(raw, self._registry)
+                return self._confluent(raw, classifier, self._registry)
             except DecodeError:
-                pass  # bare Avro may begin with a zero too: a Rubin object without diaObjectId does
-        return self._schemaless(raw, classifier_of(alert.topic))
+                pass
+        for version in self._versions.for_bare(classifier):
+            if version is not last and (record := _fitting(raw, version)) is not None:
+                self._versions.fits(classifier, version)
+                return record
+        raise self._nothing_fits(raw, classifier)
 
-    @staticmethod
-    def _confluent(raw: bytes, registry: SchemaSource) -> Any:
-        record = decode_schemaless(raw[5:], registry.by_id(int.from_bytes(raw[1:5], "big")))
+    def _confluent(self, raw: bytes, classifier: str, registry: SchemaSource) -> Any:
+        schema_id = int.from_bytes(raw[1:5], "big")
+        schema = registry.by_id(schema_id)
+        record = decode_schemaless(raw[5:], schema)
         if not is_plausible(record):
             raise DecodeError
+        if (classifier, schema_id) not in self._registered:
+            self._registered.add((classifier, schema_id))
+            self._versions.look_at(classifier, schema)
         return record
 
-    def _schemaless(self, raw: bytes, classifier: str) -> Any:
-        last = self._last.get(classifier)
-        names = [name for name in self._schemas if name != last]
-        for name in names if last is None else [last, *names]:
-            try:
-                record = decode_schemaless(raw, self._schemas[name])
-            except DecodeError:
-                continue
-            if is_plausible(record):
-                self._last[classifier] = name
-                return record
-        raise DecodeError(
+    def _nothing_fits(self, raw: bytes, classifier: str) -> DecodeError:
+        tried = ", ".join(version.name for version in self._versions.for_bare(classifier))
+        return DecodeError(
             f"{len(raw)} bytes (they begin with {raw[:8].hex(' ')}) that are neither an Avro container nor JSON, and as "
-            f"bare Avro fit none of the schemas {', '.join(self._schemas)}.",
+            f"bare Avro fit none of the schemas {tried}.",
             hint="ALeRCE may have changed its schema: name the new one in SCHEMA of the stream's OPTIONS"
             + (", or its schema registry." if raw.startswith(CONFLUENT_MAGIC) and self._registry is None else "."),
         )
@@ -95,29 +101,14 @@ class AlerceDecoder:
 
 @lru_cache(maxsize=1)
 def shipped_schemas() -> dict[str, Any]:
-    """The schemas that come with this app, parsed, newest layouts first."""
-    return {path.stem: _parse(path) for path in sorted(SCHEMAS.glob("*.avsc"), key=_by_age)}
+    """The schemas that come with this app, parsed, by name, newest first: for whoever writes such messages."""
+    return {name: version.schema for name, version in shipped_versions().items()}
 
 
-def _by_age(path: Path) -> tuple[int, str]:
-    """Newest year first; those without one last. Only an order of trying: two layouts do not fit the same bytes."""
-    year = re.search(r"_(20[0-9]{2})", path.stem)
-    return (-int(year[1]) if year else 0, path.stem)
-
-
-def _configured(schema: str | Path | None) -> dict[str, Any]:
-    if schema is None or re.match(r"https?://", str(schema)):
-        return {}
-    path = Path(schema)
-    files = [path] if path.is_file() else sorted(path.glob("*.avsc"))
-    return {str(file): _parse(file) for file in files}
-
-
-def _parse(path: Path) -> Any:
+def _fitting(raw: bytes, version: SchemaVersion) -> Any | None:
+    """The record, where the bytes fit a version to the last one and say what can be true."""
     try:
-        return fastavro.parse_schema(json.loads(path.read_text(encoding="utf-8")))
-    except Exception as error:
-        # fastavro lets through whatever the schema made it meet: KeyError, TypeError, its own errors …
-        raise ConfigurationError(
-            f"SCHEMA {path} is no Avro schema: {error}", hint="It is JSON, as in .avsc."
-        ) from error
+        record = decode_schemaless(raw, version.schema)
+    except DecodeError:
+        return None
+    return record if is_plausible(record) else None

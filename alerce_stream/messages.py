@@ -29,7 +29,13 @@ HIERARCHY: Final = "hierarchical"
 _TOLERANCE: Final = 1e-3
 #: What the probabilities of one classifier add up to: 1, taken generously.
 _PLAUSIBLE_SUM: Final = (0.5, 1.5)
-_PLAUSIBLE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{2,63}")
+_PLAUSIBLE_OBJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{2,63}")
+#: ZTF's have 15 digits and more. As a text of four bytes the first probability after a small number might be read.
+_PLAUSIBLE_ALERT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{7,63}")
+#: Degrees, and days (MJD) between 1968 and 2050.
+_PLAUSIBLE_NUMBERS: Final = {
+    "ra": (0.0, 360.0), "dec": (-90.0, 90.0), "mjd": (40_000.0, 70_000.0), "midpointMjdTai": (40_000.0, 70_000.0),
+}  # fmt: skip
 _PLAUSIBLE_CLASS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_ /.:+()-]{0,63}")
 
 Probabilities = list[tuple[str, float | None]]
@@ -69,6 +75,7 @@ def parse(alert: Alert) -> TargetReport:
         dec=None if ra is None else dec,
         time=alert.timestamp,
         classifications=classifications,
+        moving=_is_moving(content),
         # With the classifier: the alert of the survey itself has the same id, and other classifiers' messages have.
         alert_id=f"{classifier}:{alert_id}" if alert_id else "",
         summary=_summary(classifications[0]),
@@ -80,16 +87,37 @@ def object_id_of(content: Mapping[str, Any]) -> str:
     return _first_id(content, OBJECT_FIELDS)
 
 
+def _is_moving(content: Mapping[str, Any]) -> bool:
+    """Rubin's stamp classifier names an asteroid by its ssObjectId alone, and gives no orbit that a Target needs."""
+    return bool(_id(content.get("ssObjectId"))) and not _first_id(content, OBJECT_FIELDS[:-1])
+
+
 def is_plausible(content: object) -> bool:
-    """The ids, classes and probabilities can be true: what garbage from a wrong schema does not look like."""
-    if not isinstance(content, Mapping):
-        return False
-    for field in (*OBJECT_FIELDS, *ALERT_FIELDS):
-        value = content.get(field)
-        if isinstance(value, str) and not _PLAUSIBLE_ID.fullmatch(value):
-            return False
-        if isinstance(value, int) and value < 0:
-            return False
+    """Ids, position, time, classes and probabilities can be true: what garbage from a wrong schema does not look like."""
+    return (
+        isinstance(content, Mapping)
+        and _ids_can_be_true(content)
+        and _numbers_can_be_true(content)
+        and _classes_can_be_true(content)
+    )
+
+
+def _ids_can_be_true(content: Mapping[str, Any]) -> bool:
+    for fields, pattern in ((OBJECT_FIELDS, _PLAUSIBLE_OBJECT), (ALERT_FIELDS, _PLAUSIBLE_ALERT)):
+        for value in map(content.get, fields):
+            if isinstance(value, str) and not pattern.fullmatch(value):
+                return False
+            if isinstance(value, int) and value < 0:
+                return False
+    return bool(_first_id(content, (*OBJECT_FIELDS, *ALERT_FIELDS)))
+
+
+def _numbers_can_be_true(content: Mapping[str, Any]) -> bool:
+    given = [(_number(content.get(field)), *limits) for field, limits in _PLAUSIBLE_NUMBERS.items()]
+    return all(number is None or least <= number <= most for number, least, most in given)
+
+
+def _classes_can_be_true(content: Mapping[str, Any]) -> bool:
     try:
         found = _classified(content)
     except PermanentError:
@@ -100,8 +128,7 @@ def is_plausible(content: object) -> bool:
     if given and not _PLAUSIBLE_SUM[0] <= sum(given) <= _PLAUSIBLE_SUM[1]:
         return False
     names = [name for name, _ in found[0]] + ([found[1]] if found[1] else [])
-    named = bool(object_id_of(content) or _first_id(content, ALERT_FIELDS))
-    return named and all(_PLAUSIBLE_CLASS.fullmatch(name) for name in names)
+    return all(_PLAUSIBLE_CLASS.fullmatch(name) for name in names)
 
 
 # --- ids ---------------------------------------------------------------------------------------------------------------

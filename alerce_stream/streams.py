@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
+from tom_alertstreams.alertstreams.diagnosis import Failure
 from tom_alertstreams.alertstreams.kafka import KafkaAlertStream
 from tom_alertstreams.conf import Start
 from tom_alertstreams.delivery.source import Binding
@@ -18,6 +19,8 @@ from .options import AlerceOptions
 from .topics import DailyTopicKeys
 
 BOOTSTRAP_SERVERS: Final = "kafka.alerce.science:9093"
+#: PROTOCOL and MECHANISM, as ALeRCE's broker has taken them: since 2023, and as its documentation of 2022 says.
+LOGINS: Final = (("SASL_SSL", "SCRAM-SHA-512"), ("SASL_PLAINTEXT", "SCRAM-SHA-256"))
 
 
 class AlerceAlertStream(KafkaAlertStream):
@@ -61,16 +64,44 @@ class AlerceAlertStream(KafkaAlertStream):
     def connection_config(self) -> dict[str, Any]:
         """ALeRCE's address and login."""
         servers = self._option("bootstrap_servers", BOOTSTRAP_SERVERS)
-        protocol = str(self._option("protocol", "SASL_SSL")).upper()
+        protocol = str(self._option("protocol", LOGINS[0][0])).upper()
         if not self._option("username"):
             return {"bootstrap.servers": servers, "security.protocol": protocol.removeprefix("SASL_")}
         return {
             "bootstrap.servers": servers,
             "security.protocol": protocol,
-            "sasl.mechanisms": self._option("mechanism", "SCRAM-SHA-512"),
+            "sasl.mechanisms": self._option("mechanism", LOGINS[0][1]),
             "sasl.username": self._option("username"),
             "sasl.password": self._option("password"),
         }
+
+    def other_logins(self) -> Mapping[str, Mapping[str, Any]]:
+        """The other one of :data:`LOGINS`: ALeRCE does not say in public which of them it takes."""
+        ours = self.consumer_config()
+        if not ours.get("sasl.username"):
+            return {}
+        # Either name is one setting for librdkafka, and the last one holds.
+        mechanism = ours.pop("sasl.mechanism", ours.get("sasl.mechanisms"))
+        in_config = {"security.protocol", "sasl.mechanism", "sasl.mechanisms"} & set(self._config())
+        names = ("security.protocol", "sasl.mechanisms") if in_config else ("PROTOCOL", "MECHANISM")
+        return {
+            f"{names[0]} {login[0]!r} and {names[1]} {login[1]!r}": {
+                **ours, "security.protocol": login[0], "sasl.mechanisms": login[1],
+            }
+            for login in LOGINS
+            if login != (str(ours["security.protocol"]).upper(), str(mechanism).upper())
+        }  # fmt: skip
+
+    def explain(self, failure: Failure) -> Failure:
+        """ALeRCE takes only groups that begin with the prefix that it gave out with the login."""
+        if failure.cause != "group":
+            return failure
+        message = (
+            f"the user name and the password are right, and the consumer group {self.group_id!r} is not allowed: it must "
+            f"begin with the prefix that ALeRCE gave you, and {self.group_prefix!r} is not it. Put that prefix into "
+            "GROUP_PREFIX, and begin GROUP_ID with it where you have one."
+        )
+        return replace(failure, message=message)
 
     def make_topic_keys(self) -> TopicKeys:
         """Prefixes of daily topics."""

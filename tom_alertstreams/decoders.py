@@ -105,6 +105,11 @@ def decode_container(raw: bytes) -> Any:
 
     :raises DecodeError: it is cut, broken, empty, compressed with a codec that is not installed, or made to exhaust us.
     """
+    return read_container(raw)[0]
+
+
+def read_container(raw: bytes) -> tuple[Any, bytes]:
+    """As :func:`decode_container`, and the schema that it was written with, JSON."""
     container = check_container(raw)
     try:
         records = _records(raw, container)
@@ -113,14 +118,14 @@ def decode_container(raw: bytes) -> Any:
         raise DecodeError(f"broken Avro container: {type(error).__name__}: {error}") from error
     if not records:
         raise DecodeError("an Avro container without a record.")
-    return records[0] if len(records) == 1 else records
+    return records[0] if len(records) == 1 else records, container.schema
 
 
 def _records(raw: bytes, container: Container) -> list[Any]:
     if container.codec == b"null" and [count for count, _ in container.blocks] == [1]:
         # A survey's packet. fastavro.reader would parse the schema again, which takes as long as the record does.
         block = io.BytesIO(container.blocks[0][1])
-        return [fastavro.schemaless_reader(block, _parse(container.schema), None)]
+        return [fastavro.schemaless_reader(block, parse_schema(container.schema), None)]
     return list(fastavro.reader(io.BytesIO(raw)))
 
 
@@ -212,7 +217,7 @@ class SchemaSource:
         try:
             with urllib.request.urlopen(url, timeout=_REGISTRY_TIMEOUT_S) as answer:  # noqa: S310  (http or https only)
                 schema = json.load(answer)["schema"]
-            return _parse(schema)
+            return parse_schema(schema)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404:
@@ -232,14 +237,19 @@ def _decode_with_key(alert: Alert) -> Any:
 
 def _parse_key(key: bytes) -> Any:
     try:
-        return _parse(key)
+        return parse_schema(key)
     except Exception as error:  # as in decode_container
         raise DecodeError(f"the message key is no Avro schema: {type(error).__name__}: {error}") from error
 
 
 @lru_cache(maxsize=64)
-def _parse(schema: bytes | str) -> Any:
-    """The schema of a message, which is looked up by all of its text: two of one name are two."""
+def parse_schema(schema: bytes | str) -> Any:
+    """The schema that a message brings, as fastavro reads it, parsed once. Looked up by all of its text: two of one name
+    are two.
+
+    :param schema: JSON.
+    :raises DecodeError: what is read with it would have no bound.
+    """
     check_schema(schema)
     return fastavro.parse_schema(json.loads(schema, object_hook=_as_sent))
 

@@ -55,6 +55,10 @@ class TopicKeys:
         literal = [key for key in self.keys if not is_pattern(key)]
         return [*literal, *(_as_posix(regex.pattern) for _, regex in self._patterns)]
 
+    def in_order(self, topics: Iterable[str]) -> list[str]:
+        """Topics of one key in the order in which they are shown: what matters most comes first."""
+        return sorted(topics)
+
     @staticmethod
     def glob_agrees(key: str, topic: str) -> bool:
         """Whether ``topic``, which ``key`` took, would also match ``key`` read as a glob. Where not, warn the user."""

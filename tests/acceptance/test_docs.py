@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand
 from django.utils.module_loading import import_string
 
 from alerce_stream.options import AlerceOptions
+from alerce_stream.versions import shipped_versions
 from tests.acceptance.documents import DOCS, DOCUMENTS, OTHERS, ROOT, SHIPPED, dotted_paths, name_of
 from tom_alertstreams import conf, exceptions
 from tom_alertstreams.alerts import Alert
@@ -246,6 +247,10 @@ def test_options_of_streams(heading: str) -> None:
     section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     assert SHIPPED[heading] in section
     assert f"begins at the {found.default_start}" in section
+
+
+def test_schemas_of_alerce() -> None:
+    assert set(table(REFERENCE / "streams.md", "Schemas of ALeRCE")) == set(shipped_versions())
 
 
 def test_attributes_of_an_alert() -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 import socket
-import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +17,7 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from tests.brokers import PASSWORD, USER, RealKafka, RunningKafka, ScriptedBroker, TokenEndpoint
+from tests.brokers.tls import Certificate
 from tests.effects import handlers
 from tests.marks import CORE_TABLES
 from tests.streams import entry, make, run_once
@@ -326,24 +324,8 @@ def silent_port() -> Iterator[int]:
 @pytest.fixture
 def tls_port(tmp_path: Path) -> Iterator[int]:
     """A server that speaks TLS, with a certificate that nobody knows."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, which makes the certificate")
-    certificate = tmp_path / "certificate.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]
-    subprocess.run([*command, "-keyout", certificate, "-out", tmp_path / "public.pem"], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "public.pem", certificate)
+    certificate = Certificate.made_in(tmp_path)
+    context = certificate.server_context()
 
     def serve(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):

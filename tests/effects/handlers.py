@@ -127,6 +127,9 @@ def ahead(alerts: list[Alert], prepared: list[Alert]) -> None:
     """Waits for those after it to be prepared: for ever, as far as a test is concerned, where that comes later only."""
     assert all(alert is other for alert, other in zip(alerts, prepared, strict=True))
     for alert in alerts:
+        if "seen" in alert.content:  # of a call that was rolled back
+            calls.append(-1)
+        alert.content["seen"] = True
         write(alert)
         meet_trouble(alert)
     last = alerts[-1].offset

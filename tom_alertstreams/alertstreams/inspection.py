@@ -154,7 +154,8 @@ def _with_answer(stream: AlertStream, report: StreamReport, answer: Answer | Non
 def _with_topics(
     stream: KafkaAlertStream, report: KeyReport, answer: Answer, known: Mapping[Partition, int]
 ) -> KeyReport:
-    topics = sorted(topic for topic in answer.topics if stream.topic_keys.match(topic) == report.key)
+    keys = stream.topic_keys
+    topics = keys.in_order(topic for topic in answer.topics if keys.match(topic) == report.key)
     report = replace(report, topics=len(topics), first_topics=tuple(topics[:NAMES_SHOWN]))
     if answer.failure is not None:
         return report

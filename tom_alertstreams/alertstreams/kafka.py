@@ -21,6 +21,7 @@ from tom_alertstreams.models import Installation
 from tom_alertstreams.topics import TopicKeys
 
 from .alertstream import AlertStream
+from .diagnosis import Failure
 
 
 class KafkaAlertStream(AlertStream):
@@ -85,6 +86,18 @@ class KafkaAlertStream(AlertStream):
     def make_topic_keys(self) -> TopicKeys:
         """How topics are found from the keys of TOPIC_HANDLERS."""
         return TopicKeys((topic.key for topic in self.settings.topics), prefix_regex=self.prefix_regex_keys)
+
+    def other_logins(self) -> Mapping[str, Mapping[str, Any]]:
+        """How else the broker may want us to log in: tried by ``checkstreams`` where our way is refused.
+
+        :returns: what to set in settings, in words → all that the Kafka client is given, in place of
+            :meth:`consumer_config`.
+        """
+        return {}
+
+    def explain(self, failure: Failure) -> Failure:
+        """What a refusal means at this broker, and the next step, where that is known better than of any broker."""
+        return failure
 
     # --- what the delivery loop asks -------------------------------------------------------------------------------
 

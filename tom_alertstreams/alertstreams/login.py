@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
@@ -26,6 +27,8 @@ _QUESTION_S: Final = 0.5
 #: Once all brokers are down, the client still tries their other addresses (IPv6, then IPv4).
 _GRACE_S: Final = 2.0
 _AT_ONCE: Final = 16
+#: Causes of a failure that may lie in the way of logging in, and not in the address.
+_OTHER_LOGIN_MAY_DO: Final = frozenset({"password", "mechanism", "no login", "tls", "plaintext"})
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,41 @@ def log_in(streams: Sequence[KafkaAlertStream], installation: str, timeout_s: fl
 
 
 def _ask(stream: KafkaAlertStream, installation: str, timeout_s: float) -> Answer:
+    answer = _visit(stream, stream.consumer_config, timeout_s, lambda visit: visit.look_around(installation))
+    if answer.failure is None:
+        return answer
+    failure = stream.explain(answer.failure)
+    if failure.cause in _OTHER_LOGIN_MAY_DO:
+        failure = _with_other_logins(stream, failure, timeout_s)
+    return replace(answer, failure=failure)
+
+
+def _with_other_logins(stream: KafkaAlertStream, failure: Failure, timeout_s: float) -> Failure:
+    """The failure, and whether the broker takes another login that it is known for."""
+    tried = []
+    for words, config in stream.other_logins().items():
+        other = _visit(stream, partial(dict, config), timeout_s, _Visit.knock).failure
+        if other is None:
+            return replace(failure, message=f"{failure.message} It does take this login: set {words}.")
+        tried.append(f"With {words} it was tried too: {other.message}")
+    return replace(failure, message=" ".join([failure.message, *tried]))
+
+
+def _visit(
+    stream: KafkaAlertStream,
+    config: Callable[[], Mapping[str, Any]],
+    timeout_s: float,
+    ask: Callable[[_Visit], Answer],
+) -> Answer:
     try:
-        visit = _Visit(stream, timeout_s)
+        visit = _Visit(stream, config(), timeout_s)
     except ConfigurationError as error:
         return Answer(failure=Failure("settings", redact(f"{error.message} {error.hint or ''}".strip())))
     except (KafkaException, TypeError, ValueError) as error:
         message = "the Kafka client does not take these settings. Correct CONFIG in the OPTIONS of the stream."
         return Answer(failure=Failure("settings", message, redact(str(error))))
     try:
-        return visit.look_around(installation)
+        return ask(visit)
     finally:
         visit.consumer.close()
 
@@ -73,14 +102,14 @@ def _ask(stream: KafkaAlertStream, installation: str, timeout_s: float) -> Answe
 class _Visit:
     """One connection to one broker."""
 
-    def __init__(self, stream: KafkaAlertStream, timeout_s: float) -> None:
+    def __init__(self, stream: KafkaAlertStream, config: Mapping[str, Any], timeout_s: float) -> None:
         self._stream = stream
         self._errors: list[KafkaError] = []
         self._deadline = time.monotonic() + timeout_s
         self.consumer = Consumer(
             {
                 "log_level": 0,  # what goes wrong is in our report
-                **stream.consumer_config(),
+                **config,
                 "group.id": stream.group_id,
                 "enable.auto.commit": False,
                 "allow.auto.create.topics": False,
@@ -103,6 +132,14 @@ class _Visit:
         except KafkaException as error:
             self._listen()
             return replace(answer, failure=likely_cause([*self._errors, *_of_interest(error)]))
+
+    def knock(self) -> Answer:
+        """Log in, and nothing else."""
+        try:
+            return Answer(self._list_topics().cluster_id or "unknown")
+        except KafkaException as error:
+            self._listen()
+            return Answer(failure=likely_cause([*self._errors, *_of_interest(error)]))
 
     def _topics(self) -> Answer:
         found = self._list_topics()

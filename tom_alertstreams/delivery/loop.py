@@ -225,11 +225,11 @@ class DeliveryLoop:
                 raise
             finally:
                 self.control.settle(granted, finished)
+                for _ in range(finished):  # callbacks run only inside poll: the queue is as it was
+                    alerts.popleft()
+                for index in range(granted - finished):  # a call that was rolled back may have changed what it got
+                    alerts[index] = alerts[index].fresh()
             self.status.fuse_blown = self._fuse.half_open
-            for _ in range(finished):  # callbacks run only inside poll: the queue is as it was
-                alerts.popleft()
-            for index in range(granted - finished):  # a call that was rolled back may have changed what it got
-                alerts[index] = alerts[index].fresh()
             self.control.stopping.wait(self._runner.lock_pause_s())
 
     def _group(self, binding: Binding | None, alerts: deque[Alert]) -> list[Alert]:

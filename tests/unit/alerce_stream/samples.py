@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import datetime, timezone
 from typing import Any
 
 import fastavro
 
 from alerce_stream.decoding import AlerceDecoder
+from alerce_stream.versions import SCHEMAS
 from tom_alertstreams.alerts import Alert
 
 SENT = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 CANDID = 2454460970015010006  # more than a float64 holds
 STAMP = {"SN": 0.9, "AGN": 0.05, "VS": 0.03, "asteroid": 0.01, "bogus": 0.01}
 STAMP_2025 = {**STAMP, "satellite": 0.0}
-FEATURES = {"Power_rate_1/2": 1.5, "W1-W2": 0.25, "g-r_max_corr": None, "MHPS_ratio_g": 2.0}
+FEATURES = {"Power_rate_1/2": 1.5, "W1-W2": 0.25, "g-r_max_corr": None, "MHPS_ratio_1": 2.0}
+#: As the schemas of 2021 to 2023 have them: a record of all of them.
+FEATURE_NAMES = tuple(item["name"] for item in json.loads((SCHEMAS / "features_record.avsc").read_text())["fields"])
+FEATURE_RECORD = {name: FEATURES.get(name) for name in FEATURE_NAMES}
 LIGHT_CURVE = {
     "probabilities": {"SNIa": 0.75, "QSO": 0.25, "RRL": 0.0},
     "class": "SNIa",
@@ -25,7 +30,7 @@ LIGHT_CURVE = {
     },
 }
 
-#: Name of a shipped schema → (record, object id, alert id, classifier, most probable class).
+#: Name of a shipped schema that names an object → (record, object id, alert id, classifier, most probable class).
 KNOWN: dict[str, tuple[dict[str, Any], str, str, str, str]] = {
     "stamp_classifier_2021": (
         {"objectId": "ZTF21aaaaaaa", "candid": CANDID, "probabilities": STAMP},
@@ -60,29 +65,47 @@ KNOWN: dict[str, tuple[dict[str, Any], str, str, str, str]] = {
         },
         "21163611375810943", f"stamp_classifier:{CANDID}", "stamp_classifier", "asteroid",
     ),
+    "lc_classifier_2021": (
+        {"oid": "ZTF21aaaaaaa", "candid": CANDID, "features": FEATURE_RECORD, "lc_classification": LIGHT_CURVE},
+        "ZTF21aaaaaaa", f"stamp_classifier:{CANDID}", "stamp_classifier", "SNIa",
+    ),
+    "lc_classifier_2023_04_aid": (
+        {"aid": "AL23aaaaaaa", "candid": CANDID, "features": FEATURE_RECORD, "lc_classification": LIGHT_CURVE},
+        "AL23aaaaaaa", f"stamp_classifier:{CANDID}", "stamp_classifier", "SNIa",
+    ),
+    "lc_classifier_2023_05_aid": (
+        {"aid": "AL23aaaaaaa", "features": FEATURE_RECORD, "lc_classification": LIGHT_CURVE},
+        "AL23aaaaaaa", "", "stamp_classifier", "SNIa",
+    ),
+    "lc_classifier_2023_12_aid": (
+        {"aid": "AL23aaaaaaa", "features": FEATURES, "lc_classification": LIGHT_CURVE},
+        "AL23aaaaaaa", "", "stamp_classifier", "SNIa",
+    ),
     "lc_classifier_2024": (
         {"oid": "ZTF24aaaaaaa", "features": FEATURES, "lc_classification": LIGHT_CURVE},
         "ZTF24aaaaaaa", "", "stamp_classifier", "SNIa",
     ),
 }  # fmt: skip
 
-#: The light-curve classifier's schema of 2021 (its features a record) and of 2023 (aid for oid): in containers only.
-LC_2021 = {
-    "type": "record",
-    "name": "probabilities + features",
-    "fields": [
-        {"name": "oid", "type": "string"},
-        {"name": "candid", "type": "long"},
-        {"name": "features", "type": {"type": "record", "name": "features_record", "fields": [
-            {"name": name, "type": ["float", "null"]} for name in FEATURES]}},
-        {"name": "lc_classification", "type": {"type": "record", "name": "late_record", "fields": [
-            {"name": "probabilities", "type": {"type": "map", "values": ["float"]}},
-            {"name": "class", "type": "string"},
-            {"name": "hierarchical", "type": {"type": "map", "values": [
-                {"type": "map", "values": "float"}, {"type": "map", "values": {"type": "map", "values": "float"}}]}},
-        ]}},
-    ],
+#: ELAsTiCC's classifications name a simulated alert, and no object.
+ELASTICC: dict[str, Any] = {
+    "alertId": 2262001000, "diaSourceId": 2262001, "elasticcPublishTimestamp": SENT, "brokerIngestTimestamp": None,
+    "brokerName": "ALeRCE", "brokerVersion": "4.0.0", "classifierName": "balto", "classifierParams": "balto 1.1.0",
+    "classifications": [{"classId": 111, "probability": 0.75}, {"classId": 221, "probability": 0.25}],
 }  # fmt: skip
+#: Everything that ALeRCE has published.
+RECORDS: dict[str, dict[str, Any]] = {
+    **{name: known[0] for name, known in KNOWN.items()},
+    "elasticc_classification": ELASTICC,
+}
+
+#: Versions with the bytes of another one, which only calls the object id aid for oid, or oid for aid.
+SAME_BYTES = {
+    "lc_classifier_2021": "lc_classifier_2023_04_aid",
+    "lc_classifier_2023_04_aid": "lc_classifier_2021",
+    "lc_classifier_2023_12_aid": "lc_classifier_2024",
+    "lc_classifier_2024": "lc_classifier_2023_12_aid",
+}
 
 
 def container(schema: dict[str, Any], *records: dict[str, Any]) -> bytes:

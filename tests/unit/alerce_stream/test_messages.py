@@ -11,14 +11,13 @@ from alerce_stream.messages import HIERARCHY, parse
 from alerce_stream.testing import encode
 from tests.unit.alerce_stream.samples import (
     CANDID,
+    FEATURE_NAMES,
     FEATURES,
     KNOWN,
-    LC_2021,
     LIGHT_CURVE,
     SENT,
     STAMP,
     alert,
-    container,
     of,
 )
 from tom_alertstreams.exceptions import PermanentError, RejectAlert
@@ -52,9 +51,10 @@ def test_features_and_the_hierarchy_are_kept_as_they_came() -> None:
 
 
 def test_features_as_a_record_with_names_that_avro_forbids() -> None:
-    record = {"oid": "ZTF21aaaaaaa", "candid": CANDID, "features": FEATURES, "lc_classification": LIGHT_CURVE}
-    report = parse(alert(container(LC_2021, record), "lc_classifier_20211101"))
+    raw = encode(KNOWN["lc_classifier_2021"][0], "lc_classifier_2021")
+    report = parse(alert(raw, "lc_classifier_20211101"))
     assert report.alert_id == f"lc_classifier:{CANDID}"
+    assert len(report.classifications[0].features) == len(FEATURE_NAMES) + 1  # the hierarchy
     features = report.classifications[0].features
     assert {name: features[name] for name in FEATURES} == FEATURES
 
@@ -72,6 +72,45 @@ def test_a_32_bit_float_is_read_as_it_was_meant() -> None:
 def test_rubin_brings_its_position() -> None:
     report = parse(of(KNOWN["rubin_stamp_classifier"][0]))
     assert (report.ra, report.dec) == (150.0, -20.0)
+
+
+@pytest.mark.parametrize(
+    ("dia_object", "ss_object", "object_id", "moving"),
+    [
+        (170055002004914266, 0, "170055002004914266", False),
+        (0, 21163611375810943, "21163611375810943", True),
+        (None, 21163611375810943, "21163611375810943", True),
+        (170055002004914266, None, "170055002004914266", False),
+    ],
+)
+def test_an_asteroid_of_rubin_moves(
+    dia_object: int | None, ss_object: int | None, object_id: str, moving: bool
+) -> None:
+    record = {**KNOWN["rubin_stamp_classifier"][0], "diaObjectId": dia_object, "ssObjectId": ss_object}
+    report = parse(of(record, "rubin_stamp_classifier"))
+    assert (report.object_id, report.moving) == (object_id, moving)
+
+
+@pytest.mark.parametrize("candid", [CANDID, str(CANDID)])
+def test_a_candid_as_text_is_the_same_alert(candid: int | str) -> None:
+    content = {"objectId": "ZTF21aaaaaaa", "candid": candid, "probabilities": STAMP}
+    assert parse(of(content)).alert_id == f"stamp_classifier:{CANDID}"
+
+
+@pytest.mark.parametrize("candid", [0, "0", "", None])
+def test_an_id_of_zero_is_none(candid: int | str | None) -> None:
+    assert parse(of({"objectId": "ZTF21aaaaaaa", "candid": candid, "probabilities": STAMP})).alert_id == ""
+
+
+@pytest.mark.parametrize("probabilities", [{"SN": 0.25, "AGN": 0.25}, {"SN": 0.75, "AGN": 0.75}])
+def test_probabilities_that_do_not_add_up_are_kept_as_they_are(probabilities: dict[str, float]) -> None:
+    report = parse(of({"oid": "ZTF24aaaaaaa", "probabilities": probabilities}))
+    assert {item.class_name: item.probability for item in report.classifications} == probabilities
+
+
+def test_a_class_that_nobody_has_heard_of_is_kept() -> None:
+    report = parse(of({"oid": "ZTF24aaaaaaa", "probabilities": {"Kilonova": 0.75, "SN": 0.25}}))
+    assert report.classifications[0].class_name == "Kilonova"
 
 
 @pytest.mark.parametrize("content", [

@@ -11,6 +11,7 @@ from alerce_stream.options import AlerceOptions
 from alerce_stream.resolver import Position
 from alerce_stream.streams import AlerceAlertStream
 from tom_alertstreams.alertstreams.alertstream import get_alert_streams
+from tom_alertstreams.alertstreams.diagnosis import Failure
 from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.models import Installation
 
@@ -63,6 +64,36 @@ def test_a_group_of_another_prefix_is_refused_with_what_to_do() -> None:
         stream(CONFIG={"group.id": "night"})
 
 
+@pytest.mark.parametrize(
+    ("options", "others"),
+    [
+        ({}, [("SASL_PLAINTEXT", "SCRAM-SHA-256")]),
+        ({"PROTOCOL": "sasl_plaintext", "MECHANISM": "SCRAM-SHA-256"}, [("SASL_SSL", "SCRAM-SHA-512")]),
+        ({"PROTOCOL": "SASL_PLAINTEXT"}, [("SASL_SSL", "SCRAM-SHA-512"), ("SASL_PLAINTEXT", "SCRAM-SHA-256")]),
+        ({"CONFIG": {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-256"}},
+         [("SASL_SSL", "SCRAM-SHA-512")]),
+        ({"USERNAME": ""}, []),
+    ],
+)  # fmt: skip
+def test_the_logins_that_are_tried_where_ours_is_refused(
+    options: dict[str, Any], others: list[tuple[str, str]]
+) -> None:
+    configs = list(stream(**options).other_logins().values())
+    assert [(config["security.protocol"], config["sasl.mechanisms"]) for config in configs] == others
+    for config in configs:
+        assert "sasl.mechanism" not in config  # the same setting by another name
+        assert (config["bootstrap.servers"], config["sasl.username"]) == ("kafka.alerce.science:9093", "ourgroup")
+
+
+def test_a_refused_group_is_explained() -> None:
+    made = stream(GROUP_ID="given-night", GROUP_PREFIX="given")
+    explained = made.explain(Failure("group", "any", "said")).message
+    assert "'given-night' is not allowed" in explained
+    assert "GROUP_PREFIX" in explained
+    other = Failure("password", "any", "said")
+    assert made.explain(other) == other
+
+
 @pytest.mark.django_db
 def test_the_group() -> None:
     assert stream(GROUP_ID="ourgroup-night").group_id == "ourgroup-night"
@@ -85,6 +116,7 @@ def test_the_group() -> None:
         ({"API_URL": "api.alerce.online"}, "API_URL begins with"),
         ({"SCHEMA": "/no/such/file.avsc"}, "does not exist"),
         ({"TOPIC_HANDLERS": {}}, "TOPIC_HANDLERS is empty"),
+        ({"TOPIC_HANDLERS": {r"lc_classifier_\d{8}": HANDLER}}, "would match no topic"),
     ],
 )
 def test_wrong_options_are_told_at_the_start(options: dict[str, Any], message: str) -> None:

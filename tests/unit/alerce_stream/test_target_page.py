@@ -109,7 +109,7 @@ def test_hierarchy_and_features_are_shown_as_they_came(target: Any) -> None:
         "Power_rate_1/2": "1.5",
         "W1-W2": "0.25",
         "g-r_max_corr": "null",
-        "MHPS_ratio_g": "2.0",
+        "MHPS_ratio_1": "2.0",
         "items": "7.0",
         "keys": "true",
         "nested": "{&quot;a&quot;: [1]}",

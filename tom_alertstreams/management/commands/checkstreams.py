@@ -53,7 +53,9 @@ def _lines(report: StreamReport) -> Iterator[str]:
     if report.login == "legacy":
         yield "the login is not checked: it reads by a listen() of its own"
     elif report.cluster:
-        yield f"logged in to the cluster {report.cluster}"
+        yield f"logged in to the cluster {report.cluster}" + (
+            ", which takes this group" if report.login == "ok" else ""
+        )
     if run := report.last_run:
         yield f"last run: {run.words}, on {run.host} since {run.started}, last seen {run.heartbeat}"
     for key in report.keys:
