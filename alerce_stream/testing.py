@@ -23,8 +23,12 @@ import fastavro
 from .decoding import shipped_schemas
 from .resolver import Position
 from .stub_api import StubApi
+from .stub_light_curves import detection, forced, light_curve, non_detection
 
-__all__ = ["Framing", "SimulatedMessage", "SimulatedNight", "SimulatedObject", "StubApi", "encode"]
+__all__ = [
+    "Framing", "SimulatedMessage", "SimulatedNight", "SimulatedObject", "StubApi", "detection", "encode", "forced",
+    "light_curve", "non_detection",
+]  # fmt: skip
 
 Framing = Literal["container", "schemaless", "confluent", "json"]
 
