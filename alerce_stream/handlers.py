@@ -14,7 +14,7 @@ from tom_alertstreams.handlers import batch_handler
 from tom_alertstreams.ingest.handlers import ingest_reports, read
 from tom_alertstreams.ingest.parsers.values import observed
 from tom_alertstreams.ingest.reports import TargetReport
-from tom_alertstreams.ingest.rules import verdict_of_alert
+from tom_alertstreams.ingest.rules import verdict, verdict_of_alert
 from tom_alertstreams.ingest.times import from_mjd
 
 from .first_sent import keep_first_times
@@ -67,6 +67,11 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
     """
     reports = [item if isinstance(item, Outcome) else [_placed(item, found.positions)] for item in found.items]
     outcomes = ingest_reports(reports, alerts, options)
+    if options.light_curves:
+        # Imported only here: it needs a queue for jobs.
+        from .tasks import ask_for_light_curves
+
+        ask_for_light_curves(_with_light_curves(alerts, reports, outcomes, options), options)
     handled = zip(alerts, found.items, outcomes, strict=True)
     keep_first_times((a, item) for a, item, o in handled if o.kind == "done" and isinstance(item, TargetReport))
     return [_outcome(alert, outcome, found, options) for alert, outcome in zip(alerts, outcomes, strict=True)]
@@ -80,13 +85,29 @@ def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetRepor
     return replace(report, ra=position.ra, dec=position.dec, first_seen=first_seen)
 
 
+def _with_light_curves(
+    alerts: Sequence[Alert],
+    reports: Sequence[Sequence[TargetReport] | Outcome],
+    outcomes: Sequence[Outcome],
+    options: AlerceOptions,
+) -> list[str]:
+    """The objects whose light curves are to be fetched: those that the rules select, be their Targets new or known."""
+    return [
+        report.object_id
+        for alert, item, outcome in zip(alerts, reports, outcomes, strict=True)
+        if outcome.kind == "done" and not isinstance(item, Outcome)
+        for report in item
+        if options.wants_light_curve(report.classifications[0].class_name)
+        and verdict(report, alert.content, options) is None
+    ]
+
+
 def _outcome(alert: Alert, outcome: Outcome, found: LookedUp, options: AlerceOptions) -> Outcome:
     """What the rules of the alert select and nobody knows the position of is asked for again."""
     if outcome.kind != "rejected" or outcome.code != "no_position" or outcome.object_id in found.known:
         return outcome  # a known Target without a fixed position, and FOLLOW_KNOWN is off: asking would change nothing
-    return Outcome.retry(
-        _delay_s(alert), f"no position of {outcome.object_id} yet ({options.address})", give_up_after_s=GIVE_UP_AFTER_S
-    )
+    reason = f"{options.resolver or options.address} knows no position of {outcome.object_id}"
+    return Outcome.retry(_delay_s(alert), reason, give_up_after_s=GIVE_UP_AFTER_S)
 
 
 def _delay_s(alert: Alert) -> float:

@@ -14,6 +14,7 @@ Any broker will do: ``night.publish(confluent_kafka.Producer({"bootstrap.servers
 from __future__ import annotations
 
 from alerce_stream.stub_api import StubApi
+from alerce_stream.stub_light_curves import detection, forced, light_curve, non_detection
 
 from .night import SimulatedNight
 from .sending import Producer, Said, SimulatedMessage, send
@@ -21,6 +22,6 @@ from .stories import BRANCHES, SimulatedObject
 from .wire import Framing, encode
 
 __all__ = [
-    "BRANCHES", "Framing", "Producer", "Said", "SimulatedMessage", "SimulatedNight", "SimulatedObject", "StubApi", "encode",
-    "send",
+    "BRANCHES", "Framing", "Producer", "Said", "SimulatedMessage", "SimulatedNight", "SimulatedObject", "StubApi",
+    "detection", "encode", "forced", "light_curve", "non_detection", "send",
 ]  # fmt: skip

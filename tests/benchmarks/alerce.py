@@ -131,7 +131,7 @@ def _calls(bench: Bench, night: SimulatedNight) -> tuple[int, int]:
     """How often the API was asked for how many objects, each of which was new."""
     stamps = [topic for topic in night.topics if topic.startswith("stamp")]
     with StubApi(night.positions) as api, bench.database() as url:
-        _read(bench, night, stamps, url, API_URL=api.url)
+        _read(bench, night, stamps, url, API_URL=api.url, RATE=100)
         _check(url, night, stamps)
         return len(api.requests), len({name for names in api.requests for name in names})
 

@@ -161,6 +161,7 @@ def nights(servers: Servers, folder: Path, size: Size, say: Say) -> Iterator[Nig
             "BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
             "GROUP_ID": a_night.group,
             "API_URL": api.url,
+            "RATE": 100,  # it is ours
             "TOPIC_HANDLERS": {"lc_classifier": topic, "stamp_classifier": topic},
             "CONFIG": {**QUICK, "topic.metadata.refresh.interval.ms": 500},
         }
