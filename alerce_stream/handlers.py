@@ -17,6 +17,7 @@ from tom_alertstreams.ingest.reports import TargetReport
 from tom_alertstreams.ingest.rules import verdict, verdict_of_alert
 from tom_alertstreams.ingest.times import from_mjd
 
+from .first_sent import keep_first_times
 from .messages import parse
 from .options import AlerceOptions
 from .resolver import Position, chunked, on_sky, positions_of
@@ -66,6 +67,8 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
     """
     reports = [item if isinstance(item, Outcome) else [_placed(item, found.positions)] for item in found.items]
     outcomes = ingest_reports(reports, alerts, options)
+    handled = zip(alerts, found.items, outcomes, strict=True)
+    keep_first_times((a, item) for a, item, o in handled if o.kind == "done" and isinstance(item, TargetReport))
     if options.light_curves:
         # Imported only here: it needs a queue for jobs.
         from .tasks import ask_for_light_curves
