@@ -25,10 +25,11 @@ from tests.processes import Tom
 DAYS = ("20261230", "20261231", "20270101")
 #: Messages of an object, the copies among them.
 _EACH = 4
-#: Of ten objects so many are no asteroid, no satellite and not bogus.
+#: Light curves whose class changes, messages that come twice, objects that the API does not know at first: of all so many.
 _CHANGING, _TWICE, _UNKNOWN = 0.3, 0.05, 0.02
 #: Where the copy of a topic lives: the same classifier, a day that is none of the night's.
 _COPIED_TO = "20261225"
+#: Messages of the third day before it: an old classification in the copy is sent later than newer ones.
 _COPIED_AFTER = 100
 _STREAM = "alerce_stream.streams.AlerceAlertStream"
 _HANDLER = "alerce_stream.handlers.ingest_classifications"
