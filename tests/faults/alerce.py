@@ -128,7 +128,7 @@ class Nights(Night):
         self.api.positions |= self._unknown
         sql = "UPDATE tom_alertstreams_deadletter SET next_attempt_at = now() WHERE state = 'waiting' RETURNING id"
         self.tom.query(sql)
-        self.wait(lambda: not self._waiting(), "the last objects to be found")
+        self.wait(lambda: not self._waiting(), "the last objects to be found", 300)
 
     def _waiting(self) -> int:
         sql = "SELECT count(*) FROM tom_alertstreams_deadletter WHERE state = 'waiting'"
