@@ -11,7 +11,7 @@ from tom_targets.models import BaseTarget, TargetName
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.handlers import batch_handler
-from tom_alertstreams.ingest.handlers import ingest_reports, read
+from tom_alertstreams.ingest.handlers import Judged, judge, read, write_judged
 from tom_alertstreams.ingest.parsers.values import observed
 from tom_alertstreams.ingest.reports import TargetReport
 from tom_alertstreams.ingest.rules import verdict, verdict_of_alert
@@ -32,11 +32,11 @@ GIVE_UP_AFTER_S: Final = 48 * 3600.0
 class LookedUp:
     """What is found out about a batch before its transaction."""
 
-    #: For each alert its report, or what became of it already.
-    items: Sequence[TargetReport | Outcome]
-    #: Where the objects are that the rules select: as their Targets say, else as ALeRCE's API says.
-    positions: dict[str, Position]
-    #: Those of them that a Target of this TOM is named after.
+    #: For each alert its report, with the position where one was found, or what became of it already.
+    reports: Sequence[Sequence[TargetReport] | Outcome]
+    #: The same, judged by the rules.
+    judged: Judged
+    #: The objects among them that a Target of this TOM is named after.
     known: frozenset[str]
 
 
@@ -56,24 +56,30 @@ def look_up(alerts: list[Alert], *, options: AlerceOptions) -> LookedUp:
     known = _stored_positions(wanted)
     positions = {name: position for name, position in known.items() if position is not None}
     positions |= positions_of(sorted(wanted - set(known)), options.find_positions, options.address)
-    return LookedUp(items, positions, frozenset(known))
+    reports = [item if isinstance(item, Outcome) else [_placed(item, positions)] for item in items]
+    return LookedUp(reports, judge(reports, alerts, options), frozenset(known))
 
 
-@batch_handler(options=AlerceOptions, prepare=look_up)
+# Ahead: an object whose Target the batch before is about to make is looked up once more, in the cache of the resolver.
+@batch_handler(options=AlerceOptions, prepare=look_up, ahead=True)
 def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: AlerceOptions) -> list[Outcome]:
     """Store what ALeRCE's classifiers say of known Targets, and make Targets of what the rules select.
 
     ``asteroid``, ``bogus`` and ``satellite`` make none unless CLASSES names them; without rules nothing does.
     """
-    reports = [item if isinstance(item, Outcome) else [_placed(item, found.positions)] for item in found.items]
-    outcomes = ingest_reports(reports, alerts, options)
+    outcomes = write_judged(found.judged, options)
+    done = [
+        (alert, report)
+        for alert, item, outcome in zip(alerts, found.reports, outcomes, strict=True)
+        if outcome.kind == "done" and not isinstance(item, Outcome)
+        for report in item
+    ]
+    keep_first_times(done)
     if options.light_curves:
         # Imported only here: it needs a queue for jobs.
         from .tasks import ask_for_light_curves
 
-        ask_for_light_curves(_with_light_curves(alerts, reports, outcomes, options), options)
-    handled = zip(alerts, found.items, outcomes, strict=True)
-    keep_first_times((a, item) for a, item, o in handled if o.kind == "done" and isinstance(item, TargetReport))
+        ask_for_light_curves(_with_light_curves(done, options), options)
     return [_outcome(alert, outcome, found, options) for alert, outcome in zip(alerts, outcomes, strict=True)]
 
 
@@ -85,18 +91,11 @@ def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetRepor
     return replace(report, ra=position.ra, dec=position.dec, first_seen=first_seen)
 
 
-def _with_light_curves(
-    alerts: Sequence[Alert],
-    reports: Sequence[Sequence[TargetReport] | Outcome],
-    outcomes: Sequence[Outcome],
-    options: AlerceOptions,
-) -> list[str]:
+def _with_light_curves(done: Iterable[tuple[Alert, TargetReport]], options: AlerceOptions) -> list[str]:
     """The objects whose light curves are to be fetched: those that the rules select, be their Targets new or known."""
     return [
         report.object_id
-        for alert, item, outcome in zip(alerts, reports, outcomes, strict=True)
-        if outcome.kind == "done" and not isinstance(item, Outcome)
-        for report in item
+        for alert, report in done
         if options.wants_light_curve(report.classifications[0].class_name)
         and verdict(report, alert.content, options) is None
     ]
