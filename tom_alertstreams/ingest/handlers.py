@@ -43,19 +43,11 @@ class Judged:
 _PLANS: Final = 3
 
 
-def read_reports(alerts: list[Alert], *, options: IngestOptions) -> Judged:
-    """What the alerts say and what the rules say of it. Needs no database, so the next batch is read while one is written."""
+@batch_handler(options=IngestOptions, cutouts=False)
+def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
+    """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes."""
     parse_alert = partial(parse, options=options)
-    return judge([read(alert, parse_alert) for alert in alerts], alerts, options)
-
-
-@batch_handler(options=IngestOptions, prepare=read_reports, ahead=True, cutouts=False)
-def ingest_targets(alerts: list[Alert], judged: Judged | None = None, *, options: IngestOptions) -> list[Outcome]:
-    """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes.
-
-    :param judged: what :func:`read_reports` made of these alerts; without, it is made now.
-    """
-    return write_judged(read_reports(alerts, options=options) if judged is None else judged, options)
+    return ingest_reports([read(alert, parse_alert) for alert in alerts], alerts, options)
 
 
 def read(alert: Alert, parse: Callable[[Alert], Report]) -> Report | Outcome:
