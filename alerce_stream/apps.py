@@ -1,4 +1,4 @@
-"""The app ``alerce_stream``. It has no tables of its own: classifications are stored by ``tom_alertstreams.ingest``."""
+"""The app ``alerce_stream``. Classifications and light curves are stored by ``tom_alertstreams.ingest``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from django.apps import AppConfig, apps
 class AlerceStreamConfig(AppConfig):
     """ALeRCE's streams."""
 
+    default_auto_field = "django.db.models.BigAutoField"
     name = "alerce_stream"
     label = "alerce_stream"
     verbose_name = "ALeRCE"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401  (registers them)
 
     def target_detail_tabs(self) -> list[dict[str, str]]:
         """Asked for by the TOM Toolkit for a Target's page."""

@@ -11,12 +11,13 @@ from tom_targets.models import BaseTarget, TargetName
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.handlers import batch_handler
-from tom_alertstreams.ingest.handlers import ingest_reports, read
+from tom_alertstreams.ingest.handlers import Judged, judge, read, write_judged
 from tom_alertstreams.ingest.parsers.values import observed
 from tom_alertstreams.ingest.reports import TargetReport
-from tom_alertstreams.ingest.rules import verdict_of_alert
+from tom_alertstreams.ingest.rules import verdict, verdict_of_alert
 from tom_alertstreams.ingest.times import from_mjd
 
+from .first_sent import keep_first_times
 from .messages import parse
 from .options import AlerceOptions
 from .resolver import Position, chunked, on_sky, positions_of
@@ -31,11 +32,11 @@ GIVE_UP_AFTER_S: Final = 48 * 3600.0
 class LookedUp:
     """What is found out about a batch before its transaction."""
 
-    #: For each alert its report, or what became of it already.
-    items: Sequence[TargetReport | Outcome]
-    #: Where the objects are that the rules select: as their Targets say, else as ALeRCE's API says.
-    positions: dict[str, Position]
-    #: Those of them that a Target of this TOM is named after.
+    #: For each alert its report, with the position where one was found, or what became of it already.
+    reports: Sequence[Sequence[TargetReport] | Outcome]
+    #: The same, judged by the rules.
+    judged: Judged
+    #: The objects among them that a Target of this TOM is named after.
     known: frozenset[str]
 
 
@@ -55,17 +56,30 @@ def look_up(alerts: list[Alert], *, options: AlerceOptions) -> LookedUp:
     known = _stored_positions(wanted)
     positions = {name: position for name, position in known.items() if position is not None}
     positions |= positions_of(sorted(wanted - set(known)), options.find_positions, options.address)
-    return LookedUp(items, positions, frozenset(known))
+    reports = [item if isinstance(item, Outcome) else [_placed(item, positions)] for item in items]
+    return LookedUp(reports, judge(reports, alerts, options), frozenset(known))
 
 
-@batch_handler(options=AlerceOptions, prepare=look_up)
+# Ahead: an object whose Target the batch before is about to make is looked up once more, in the cache of the resolver.
+@batch_handler(options=AlerceOptions, prepare=look_up, ahead=True)
 def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: AlerceOptions) -> list[Outcome]:
     """Store what ALeRCE's classifiers say of known Targets, and make Targets of what the rules select.
 
     ``asteroid``, ``bogus`` and ``satellite`` make none unless CLASSES names them; without rules nothing does.
     """
-    reports = [item if isinstance(item, Outcome) else [_placed(item, found.positions)] for item in found.items]
-    outcomes = ingest_reports(reports, alerts, options)
+    outcomes = write_judged(found.judged, options)
+    done = [
+        (alert, report)
+        for alert, item, outcome in zip(alerts, found.reports, outcomes, strict=True)
+        if outcome.kind == "done" and not isinstance(item, Outcome)
+        for report in item
+    ]
+    keep_first_times(done)
+    if options.light_curves:
+        # Imported only here: it needs a queue for jobs.
+        from .tasks import ask_for_light_curves
+
+        ask_for_light_curves(_with_light_curves(done, options), options)
     return [_outcome(alert, outcome, found, options) for alert, outcome in zip(alerts, outcomes, strict=True)]
 
 
@@ -77,13 +91,22 @@ def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetRepor
     return replace(report, ra=position.ra, dec=position.dec, first_seen=first_seen)
 
 
+def _with_light_curves(done: Iterable[tuple[Alert, TargetReport]], options: AlerceOptions) -> list[str]:
+    """The objects whose light curves are to be fetched: those that the rules select, be their Targets new or known."""
+    return [
+        report.object_id
+        for alert, report in done
+        if options.wants_light_curve(report.classifications[0].class_name)
+        and verdict(report, alert.content, options) is None
+    ]
+
+
 def _outcome(alert: Alert, outcome: Outcome, found: LookedUp, options: AlerceOptions) -> Outcome:
     """What the rules of the alert select and nobody knows the position of is asked for again."""
     if outcome.kind != "rejected" or outcome.code != "no_position" or outcome.object_id in found.known:
         return outcome  # a known Target without a fixed position, and FOLLOW_KNOWN is off: asking would change nothing
-    return Outcome.retry(
-        _delay_s(alert), f"no position of {outcome.object_id} yet ({options.address})", give_up_after_s=GIVE_UP_AFTER_S
-    )
+    reason = f"{options.resolver or options.address} knows no position of {outcome.object_id}"
+    return Outcome.retry(_delay_s(alert), reason, give_up_after_s=GIVE_UP_AFTER_S)
 
 
 def _delay_s(alert: Alert) -> float:

@@ -32,13 +32,14 @@ class AlerceAlertStream(KafkaAlertStream):
     And if wanted: GROUP_PREFIX (what ALeRCE told your group ids must begin with; USERNAME), GROUP_ID (begins with it),
     PROTOCOL (``SASL_SSL``), MECHANISM (``SCRAM-SHA-512``), BOOTSTRAP_SERVERS, SCHEMA (.avsc file or folder for bare
     Avro of a schema that is not shipped, or a registry's URL), RESOLVER (dotted path of a function
-    that finds positions), API_URL (where it looks), CONFIG (any librdkafka key; applied last), START_POSITION.
+    that finds positions), API_URL (where it looks), RATE (requests a second to ALeRCE's API at most), CONFIG (any librdkafka
+    key; applied last), START_POSITION.
     """
 
     required_keys: Sequence[str] = ["USERNAME", "TOPIC_HANDLERS"]
     allowed_keys: Sequence[str] = [
         "USERNAME", "PASSWORD", "GROUP_PREFIX", "GROUP_ID", "TOPIC_HANDLERS", "PROTOCOL", "MECHANISM",
-        "BOOTSTRAP_SERVERS", "SCHEMA", "RESOLVER", "API_URL", "CONFIG", "START_POSITION",
+        "BOOTSTRAP_SERVERS", "SCHEMA", "RESOLVER", "API_URL", "RATE", "CONFIG", "START_POSITION",
     ]  # fmt: skip
 
     #: Daily topics hold two days; nobody wants half a night.
@@ -108,7 +109,7 @@ class AlerceAlertStream(KafkaAlertStream):
 
     @cached_property
     def bindings(self) -> Mapping[str, Binding]:
-        """As for any stream; the ready-made handler learns RESOLVER and API_URL where its topic names none."""
+        """As for any stream; the ready-made handler learns RESOLVER, API_URL and RATE where its topic names none."""
         return {key: self._with_stream_options(binding) for key, binding in super().bindings.items()}
 
     def _with_stream_options(self, binding: Binding) -> Binding:
@@ -119,7 +120,9 @@ class AlerceAlertStream(KafkaAlertStream):
 
     def _with_defaults(self, options: AlerceOptions) -> AlerceOptions:
         try:
-            return options.with_defaults(resolver=self._option("resolver"), api_url=self._option("api_url"))
+            return options.with_defaults(
+                resolver=self._option("resolver"), api_url=self._option("api_url"), rate=self._option("rate")
+            )
         except ValueError as error:
             raise ConfigurationError(str(error), hint="Correct it in the stream's OPTIONS.") from error
 

@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from .resolver import Position
+from .stub_light_curves import light_curve
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+_JSON: Final = {"Content-Type": "application/json"}
+_OBJECTS: Final = re.compile(r".*/objects/?")
+_LIGHT_CURVE: Final = re.compile(r"/ztf/v1/objects/([^/]+)/lightcurve")
+_FORCED: Final = re.compile(r"/v2/lightcurve/forced-photometry/([^/]+)")
+
+
 class StubApi:
-    """ALeRCE's list of objects on a free port of 127.0.0.1, in the shape of the real one; in its own thread."""
+    """ALeRCE's list of objects and their light curves on a free port of 127.0.0.1, in the shape of the real one.
+
+    It runs in its own thread.
+    """
 
     def __init__(self, positions: Mapping[str, Position] | None = None) -> None:
         #: What it knows; may be changed at any time.
         self.positions = dict(positions or {})
-        #: The ids of every request it was sent, failed ones included.
+        #: Object → its light curve as the API has it; the others of :attr:`positions` have a simulated one.
+        self.light_curves: dict[str, dict[str, Any]] = {}
+        #: Object → its forced photometry; likewise.
+        self.forced_photometry: dict[str, list[dict[str, Any]]] = {}
+        #: The ids of every request for positions that it was sent, failed ones included.
         self.requests: list[list[str]] = []
+        #: The objects of every request for a light curve, failed ones included.
+        self.light_curve_requests: list[str] = []
         #: Pages hold no more objects than this, whatever is asked for.
         self.page_size = 100
         self._failure: tuple[int, bytes, dict[str, str]] | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _request_handler(self._answer))
+        #: How many connections were made to it.
+        self.connections = 0
+        self._open: set[socket.socket] = set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _request_handler(self._answer, self._opened, self._closed))
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="alertstream-stub-api", daemon=True
@@ -51,6 +73,9 @@ class StubApi:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -61,19 +86,39 @@ class StubApi:
     ) -> None:
         self.close()
 
+    def _opened(self, connection: socket.socket) -> None:
+        self.connections += 1
+        self._open.add(connection)
+
+    def _closed(self, connection: socket.socket) -> None:
+        self._open.discard(connection)
+
     def _answer(self, address: str) -> tuple[int, bytes, dict[str, str]]:
-        query = parse_qs(urlsplit(address).query)
-        names = query.get("oid", [])
-        self.requests.append(names)
+        path, query = unquote(urlsplit(address).path), parse_qs(urlsplit(address).query)
+        curve, forced = _LIGHT_CURVE.fullmatch(path), _FORCED.fullmatch(path)
+        if curve:
+            self.light_curve_requests.append(curve[1])
+        elif not forced:
+            self.requests.append(query.get("oid", []))
         if self._failure is not None:
             return self._failure
-        if not urlsplit(address).path.rstrip("/").endswith("/objects"):
-            return 404, b'{"errors": {}, "code": "404", "message": "Not Found"}', {"Content-Type": "application/json"}
+        if curve and curve[1] in self.positions:
+            content: Any = self.light_curves.get(curve[1]) or light_curve(curve[1])[0]
+        elif forced and forced[1] in self.positions:
+            rows = self.forced_photometry.get(forced[1])
+            content = light_curve(forced[1])[1] if rows is None else rows
+        elif _OBJECTS.fullmatch(path):
+            content = self._objects(query)
+        else:
+            return 404, b'{"errors": {}, "code": "404", "message": "Not Found"}', dict(_JSON)
+        return 200, json.dumps(content).encode(), dict(_JSON)
+
+    def _objects(self, query: Mapping[str, list[str]]) -> dict[str, Any]:
         size = min(self.page_size, int(query.get("page_size", ["10"])[0]))
         page = int(query.get("page", ["1"])[0])
-        known = [name for name in names if name in self.positions]
+        known = [name for name in query.get("oid", []) if name in self.positions]
         shown, more = known[(page - 1) * size : page * size], len(known) > page * size
-        content = {
+        return {
             "total": None,
             "page": page,
             "next": page + 1 if more else None,
@@ -82,7 +127,6 @@ class StubApi:
             "has_prev": page > 1,
             "items": [self._item(name) for name in shown],
         }
-        return 200, json.dumps(content).encode(), {"Content-Type": "application/json"}
 
     def _item(self, name: str) -> dict[str, Any]:
         ra, dec, first_mjd = self.positions[name]
@@ -93,15 +137,33 @@ class StubApi:
         }  # fmt: skip
 
 
-def _request_handler(answer: Callable[[str], tuple[int, bytes, dict[str, str]]]) -> type[BaseHTTPRequestHandler]:
+def _request_handler(
+    answer: Callable[[str], tuple[int, bytes, dict[str, str]]],
+    opened: Callable[[socket.socket], None],
+    closed: Callable[[socket.socket], None],
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # connections stay open, as the real API's do
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            opened(self.connection)
+
+        def finish(self) -> None:
+            with suppress(OSError):
+                super().finish()
+            closed(self.connection)
+
         def do_GET(self) -> None:
             status, body, headers = answer(self.path)
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+            if int(headers.get("Content-Length", len(body))) != len(body):
+                self.close_connection = True  # a partial answer
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing on the terminal."""

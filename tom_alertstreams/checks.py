@@ -88,7 +88,8 @@ def _check_sqlite() -> Iterator[Finding]:
         return
     options = connection.settings_dict.get("OPTIONS", {})
     lacking = []
-    if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+    # The second is the same with a write-ahead log, and what the database backend of django-tasks asks for.
+    if str(options.get("transaction_mode", "")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
         lacking.append('"transaction_mode": "IMMEDIATE"')
     if float(options.get("timeout", 5)) < SQLITE_TIMEOUT_S:
         lacking.append(f'"timeout": {SQLITE_TIMEOUT_S}')

@@ -28,7 +28,7 @@ class ClassifiedNight:
     def supernovae(self) -> list[tuple[str, float, float, str]]:
         """(name, RA, Dec, class)."""
         found = [item for item in self._night.objects if item.class_name in SUPERNOVAE]
-        return [(item.oid, *item.position, item.class_name) for item in found]
+        return [(item.oid, item.position.ra, item.position.dec, item.class_name) for item in found]
 
     def messages(self) -> Iterator[Message]:
         """Both classifiers, both days."""

@@ -48,6 +48,7 @@ def main() -> None:
     status = Status(stream.settings.label, tally=Laps())
     loop = DeliveryLoop(stream, Control(once=True), status)
     gc.freeze()  # as readstreams does
+    gc.set_threshold(50_000, 20, 20)
     if len(sys.argv) > 1:
         profile = cProfile.Profile()
         profile.runcall(loop.run)

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests import services
+from tests.benchmarks.alerce import alerce
 from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size, write_samples
 from tests.benchmarks.group import latency, memory, two
 from tests.benchmarks.ingest import ingest, million, position
@@ -37,6 +38,7 @@ ROWS: dict[str, Row] = {
     "noop": noop,
     "packets": packets,
     "history": history,
+    "alerce": alerce,
     "sqlite": sqlite,
     "two": two,
     "latency": latency,
@@ -103,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, help="how often each is measured; the median counts (3)")
     parser.add_argument("--strict", action="store_true", help="exit code 1 also where a ratio is missed")
     parser.add_argument(
-        "--profile", type=Path, metavar="FILE", help="ingest: write cProfile's numbers of the reading process"
+        "--profile", type=Path, metavar="FILE", help="ingest, alerce: write cProfile's numbers of the reading process"
     )
     parser.add_argument("--json", type=Path, default=ROOT / "bench.json", metavar="FILE", help="where results are kept")
     parser.add_argument("row", nargs="*", type=_name, metavar="ROW", help=f"{', '.join(ROWS)}; all where none is named")

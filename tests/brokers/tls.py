@@ -9,8 +9,9 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,25 +44,32 @@ class Certificate:
 
 @contextlib.contextmanager
 def tls_in_front_of(address: str, certificate: Certificate) -> Iterator[str]:
-    """A port that speaks TLS, and hands what it hears on to another one."""
+    """A port that speaks TLS, and hands what it hears on to another one.
+
+    Where the broker tells its own address, which speaks no TLS, the client hears this one.
+    """
     context = certificate.server_context()
     host, _, port = address.partition(":")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=_accept, args=(server, context, (host, int(port))), daemon=True)
+        told, ours = ((host.encode() + number.to_bytes(4, "big")) for number in (int(port), server.getsockname()[1]))
+        hand_on = partial(_hand_on, context=context, address=(host, int(port)), told=told, ours=ours)
+        thread = threading.Thread(target=_accept, args=(server, hand_on), daemon=True)
         thread.start()
         yield f"127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
         thread.join(5)
 
 
-def _accept(server: socket.socket, context: ssl.SSLContext, address: tuple[str, int]) -> None:
+def _accept(server: socket.socket, hand_on: Callable[[socket.socket], None]) -> None:
     with contextlib.suppress(OSError):  # the test is over
         while True:
             connection, _ = server.accept()
-            threading.Thread(target=_hand_on, args=(connection, context, address), daemon=True).start()
+            threading.Thread(target=hand_on, args=(connection,), daemon=True).start()
 
 
-def _hand_on(connection: socket.socket, context: ssl.SSLContext, address: tuple[str, int]) -> None:
+def _hand_on(
+    connection: socket.socket, context: ssl.SSLContext, address: tuple[str, int], told: bytes, ours: bytes
+) -> None:
     with (
         contextlib.suppress(OSError),
         connection,
@@ -74,4 +82,4 @@ def _hand_on(connection: socket.socket, context: ssl.SSLContext, address: tuple[
                     data = source.recv(65536)
                     if not data:
                         return
-                    sink.sendall(data)
+                    sink.sendall(data.replace(told, ours))

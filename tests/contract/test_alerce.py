@@ -217,6 +217,67 @@ def test_an_object_that_the_api_does_not_know_yet_waits(
     assert not DeadLetter.objects.filter(state="waiting").exists()
 
 
+def test_an_object_that_never_gets_a_position_is_a_dead_letter_after_two_days(
+    own_broker: ScriptedBroker, group_id: str, night: SimulatedNight, api: StubApi
+) -> None:
+    unknown = night.objects[0]
+    del api.positions[unknown.oid]
+    publish(own_broker, night)
+    run_once(make(own_broker, group_id, API_URL=api.url))
+    waiting = DeadLetter.objects.count()
+    for hours, state in ((47, "waiting"), (48, "open")):
+        DeadLetter.objects.update(
+            next_attempt_at=timezone.now(), first_failed_at=timezone.now() - timedelta(hours=hours)
+        )
+        run_once(make(own_broker, group_id, API_URL=api.url))
+        assert set(DeadLetter.objects.values_list("state", flat=True)) == {state}
+    reason = f"{api.url} knows no position of {unknown.oid}"
+    assert set(DeadLetter.objects.values_list("error", "error_class")) == {(reason, "RetryLater")}
+    assert counts()["dead"] == waiting > 0
+    assert names() == supernovae(night) - {unknown.oid}
+
+
+def test_an_api_that_is_down_spends_no_attempt_of_what_waits(
+    own_broker: ScriptedBroker, group_id: str, night: SimulatedNight, api: StubApi
+) -> None:
+    unknown = night.objects[0]
+    del api.positions[unknown.oid]
+    publish(own_broker, night)
+    run_once(make(own_broker, group_id, API_URL=api.url))
+    api.fail(503)
+    DeadLetter.objects.update(next_attempt_at=timezone.now())
+    with running(make(own_broker, group_id, API_URL=api.url)) as status:
+        until(lambda: "503" in status.reason)
+        assert set(DeadLetter.objects.values_list("state", "attempts")) == {("waiting", 1)}
+        api.recover()
+        api.positions[unknown.oid] = unknown.position
+        until(lambda: not DeadLetter.objects.filter(state="waiting").exists(), timeout_s=60)
+    assert names() == supernovae(night)
+
+
+def test_a_look_up_that_takes_longer_than_one_try_goes_on_where_it_was(
+    own_broker: ScriptedBroker,
+    group_id: str,
+    api: StubApi,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One request for ten objects, ten requests a second, half a second for each try: 60 objects need several."""
+    monkeypatch.setattr("alerce_stream.resolver.IDS_PER_REQUEST", 10)
+    monkeypatch.setattr("alerce_stream.resolver.PATIENCE_S", 0.25)
+    night = SimulatedNight(objects=150, days=DAYS)
+    api.positions = dict(night.positions)
+    sent = publish(own_broker, night)
+    with running(make(own_broker, group_id, API_URL=api.url, RATE=10)):
+        until(lambda: sum(counts().values()) == sent, timeout_s=60)
+    assert names() == supernovae(night)
+    assert not DeadLetter.objects.exists()
+    assert "the turn comes too late" in caplog.text or "too slow" in caplog.text
+    # What was found in a try that was cut off is not asked for again.
+    asked = [name for names in api.requests for name in names]
+    assert sorted(asked) == sorted(supernovae(night))
+
+
 def test_a_resolver_of_ones_own(own_broker: ScriptedBroker, group_id: str, night: SimulatedNight) -> None:
     publish(own_broker, night)
     run_once(make(own_broker, group_id, RESOLVER=f"{__name__}.positions_from_elsewhere"))

@@ -21,7 +21,7 @@ from tests.processes import Tom
 PARTITIONS = 4
 SESSION_S = 1.5
 #: Shortened by settings: when Kafka gives up a member, and how soon a client finds a broker that is back.
-_QUICK = {
+QUICK = {
     "session.timeout.ms": int(1000 * SESSION_S),
     "heartbeat.interval.ms": 300,
     "fetch.wait.max.ms": 10,
@@ -167,7 +167,7 @@ def night(
             "BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
             "GROUP_ID": a_night.group,
             "TOPIC_HANDLERS": paths,
-            "CONFIG": {**_QUICK, **(config or {})},
+            "CONFIG": {**QUICK, **(config or {})},
         }
         stream = {"NAME": "tom_alertstreams.alertstreams.kafka.KafkaAlertStream", "LABEL": "night", "OPTIONS": options}
         tom.streams = [{**stream, "DELIVERY": {**_DELIVERY, **(delivery or {})}}]

@@ -72,7 +72,10 @@ class Readers:
 
     def kill(self, dice: Random) -> Process:
         """SIGKILL to one of them."""
-        process = self.choose(dice)
+        return self.kill_this(self.choose(dice))
+
+    def kill_this(self, process: Process) -> Process:
+        """SIGKILL to this one."""
         with self._lock:
             self._killed.add(process.pid)
         process.kill()

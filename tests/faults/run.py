@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests import services
+from tests.faults.alerce import alerce
 from tests.faults.larger import messages, model
 from tests.faults.memory import memory
 from tests.faults.outage import outage
@@ -29,6 +30,7 @@ PROOFS: dict[str, Proof] = {
     "poison": poison,
     "memory": memory,
     "outage": outage,
+    "alerce": alerce,
     "model": model,
     "messages": messages,
 }

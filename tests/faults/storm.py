@@ -34,7 +34,7 @@ def _storm(
     with night(servers, folder, sqlite=processes == 1) as a_night:
         try:
             with reading(a_night, processes):
-                driver = _Driver(
+                driver = Driver(
                     a_night, plan(kinds, size.mishaps, dice), size.alerts, dice, lambda s: say(f"{proof}: {s}")
                 )
                 driver.run()
@@ -48,7 +48,7 @@ def _storm(
     return result.end()
 
 
-class _Driver:
+class Driver:
     """Sends the alerts in as many portions as there are mishaps, and makes one somewhere in each portion."""
 
     def __init__(self, a_night: Night, planned: list[Kind], alerts: int, dice: Random, say: Say) -> None:

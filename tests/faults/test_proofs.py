@@ -20,6 +20,7 @@ SHORT = {
     "poison": Size(alerts=1500, mishaps=0, seed=SEED, outage_s=0),
     "memory": Size(alerts=600, mishaps=0, seed=SEED, outage_s=0),
     "outage": Size(alerts=1200, mishaps=0, seed=SEED, outage_s=6),
+    "alerce": Size(alerts=800, mishaps=1, seed=SEED, outage_s=0),
 }
 
 

@@ -18,6 +18,7 @@ Item = TypeVar("Item")
 MAX_NAME: Final = 100
 #: Length of TargetAlert.alert_id and event_key.
 MAX_KEY: Final = 200
+_NUMBERS: Final = frozenset({float, type(None), dict})
 
 
 def cleaned(report: TargetReport) -> TargetReport:
@@ -88,10 +89,32 @@ def clean_json(value: Any) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, Mapping):
+        if _is_clean(value):
+            return value
         return {clean_text(str(key)): clean_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [clean_json(item) for item in value]
     return value if value is None or isinstance(value, bool | int) else None
+
+
+def _is_clean(value: Mapping[Any, Any]) -> bool:
+    """Whether it is a dict of names and finite numbers throughout, as the features of a light curve are.
+
+    They are hundreds, so they are looked at as a whole: one by one takes ten times as long.
+    """
+    if (
+        type(value) is not dict
+        or not _NUMBERS.issuperset(map(type, value.values()))
+        or not {str}.issuperset(map(type, value))
+    ):
+        return False
+    names = "".join(value)
+    if not names.isascii() or "\x00" in names:
+        return False
+    # The sum of numbers one of which is none, or infinite, is so too.
+    if not math.isfinite(sum([item for item in value.values() if type(item) is float])):
+        return False
+    return all(_is_clean(item) for item in value.values() if type(item) is dict)
 
 
 def _position(report: TargetReport) -> tuple[float | None, float | None]:
@@ -149,12 +172,23 @@ def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
+def _is_fit(item: ClassificationReport) -> bool:
+    """Nothing is to be done: an alert brings up to fifteen of them, and nearly all are so."""
+    texts = f"{item.classifier}{item.class_name}{item.version}"
+    if len(texts) > 50 or not texts.isascii() or "\x00" in texts:
+        return False
+    fit = item.probability is None or (type(item.probability) is float and math.isfinite(item.probability))
+    return fit and (not item.features or _is_clean(item.features))
+
+
 def _classification(item: ClassificationReport) -> ClassificationReport:
+    if _is_fit(item):
+        return item
     return _with(
         item,
         classifier=clean_text(item.classifier)[:100],
         class_name=clean_text(item.class_name)[:100],
         version=clean_text(item.version)[:50],
         probability=_finite(item.probability),
-        features=clean_json(item.features),
+        features=clean_json(item.features) if item.features else item.features,
     )

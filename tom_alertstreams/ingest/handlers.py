@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -12,6 +12,7 @@ from tom_alertstreams.exceptions import AlertStreamError, PermanentError, Reject
 from tom_alertstreams.handlers import batch_handler
 from tom_alertstreams.logs import get_logger
 
+from .matching import has_match_manager
 from .options import IngestOptions
 from .parsers import parse, plain_content
 from .plan import Entry, Plan, judged, make_plan
@@ -42,19 +43,11 @@ class Judged:
 _PLANS: Final = 3
 
 
-def read_reports(alerts: list[Alert], *, options: IngestOptions) -> Judged:
-    """What the alerts say and what the rules say of it. Needs no database, so the next batch is read while one is written."""
+@batch_handler(options=IngestOptions, cutouts=False)
+def ingest_targets(alerts: list[Alert], *, options: IngestOptions) -> list[Outcome]:
+    """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes."""
     parse_alert = partial(parse, options=options)
-    return judge([read(alert, parse_alert) for alert in alerts], alerts, options)
-
-
-@batch_handler(options=IngestOptions, prepare=read_reports, ahead=True, cutouts=False)
-def ingest_targets(alerts: list[Alert], judged: Judged | None = None, *, options: IngestOptions) -> list[Outcome]:
-    """Make and update Targets from packets of surveys, GCN notices, Hermes messages, and what FIELDS describes.
-
-    :param judged: what :func:`read_reports` made of these alerts; without, it is made now.
-    """
-    return write_judged(read_reports(alerts, options=options) if judged is None else judged, options)
+    return ingest_reports([read(alert, parse_alert) for alert in alerts], alerts, options)
 
 
 def read(alert: Alert, parse: Callable[[Alert], Report]) -> Report | Outcome:
@@ -119,8 +112,8 @@ def write_judged(judged: Judged, options: IngestOptions) -> list[Outcome]:
     :returns: one Outcome per alert.
     """
     entries = judged.entries
-    if entries:
-        carry_out(_plan(entries, options), options)
+    for part in _parts(entries, options):
+        carry_out(part, options)
     per_alert: dict[int, list[Outcome]] = {}
     for entry in entries:
         per_alert.setdefault(entry.index, []).append(_explained(entry, options))
@@ -135,6 +128,18 @@ def _judged(index: int, alert: Alert, report: TargetReport, options: IngestOptio
         return Outcome.failed(error)
     except RecursionError as error:  # what a report carries along may be nested deeper than Python goes
         return _unreadable(error)
+
+
+def _parts(entries: list[Entry], options: IngestOptions) -> Iterator[Plan]:
+    """The plans of a batch, each made when the one before is carried out: one, or one for each report."""
+    if not entries:
+        return
+    plan = _plan(entries, options)
+    if len(plan.new) < 2 or not has_match_manager():
+        yield plan
+        return
+    for entry in entries:  # the manager knows only what is in the database: one new name may be another one's spelling
+        yield _plan([entry], options)
 
 
 def _plan(entries: list[Entry], options: IngestOptions) -> Plan:

@@ -114,10 +114,15 @@ def load_index(reports: Sequence[TargetReport], options: IngestOptions) -> Targe
     index = TargetIndex(options.match_radius_arcsec)
     _load_events(index, {key.casefold() for report in reports for key in report.event_keys})
     _load_names(index, {name for report in reports for name in report.names})
-    if "Target" in getattr(settings, "MATCH_MANAGERS", {}):
+    if has_match_manager():
         _ask_match_manager(index, [report for report in reports if _unknown_by_name(index, report)])
     _load_positions(index, [r for r in reports if index.may_match_by_position(r) and _unknown_by_name(index, r)])
     return index
+
+
+def has_match_manager() -> bool:
+    """Whether this TOM has a notion of its own of which names are the same."""
+    return "Target" in getattr(settings, "MATCH_MANAGERS", {})
 
 
 def others_have_made(reports: Sequence[TargetReport], index: TargetIndex, options: IngestOptions) -> bool:

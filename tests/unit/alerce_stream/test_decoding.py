@@ -13,7 +13,7 @@ import pytest
 from fastavro.schema import to_parsing_canonical_form
 
 from alerce_stream.decoding import AlerceDecoder
-from alerce_stream.testing import Framing, encode
+from alerce_stream.testing import Framing, SimulatedNight, encode
 from alerce_stream.versions import SCHEMAS, shipped_versions
 from tests.unit.alerce_stream.samples import CANDID, KNOWN, RECORDS, SAME_BYTES, STAMP_2025, alert
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError
@@ -139,3 +139,17 @@ def test_ids_keep_every_digit() -> None:
     record = {"objectId": "ZTF25aaaaaaa", "candid": CANDID, "probabilities": STAMP_2025}
     assert alert(encode(record, "stamp_classifier_2025", "schemaless")).content["candid"] == CANDID
     assert float(CANDID) != CANDID
+
+
+def test_a_night_parses_each_schema_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, parse, parsed = AlerceDecoder(), fastavro.parse_schema, []
+
+    def parse_and_count(schema: Any, *arguments: Any, **options: Any) -> Any:
+        parsed.append(schema)
+        return parse(schema, *arguments, **options)
+
+    monkeypatch.setattr(fastavro, "parse_schema", parse_and_count)
+    for message in SimulatedNight(30, days=("20261231", "20270101")).messages:
+        sent = alert(message.value, message.topic)
+        assert decoder(sent)
+    assert len(parsed) <= 2  # the containers of both classifiers; none where another test has read such

@@ -254,6 +254,24 @@ def test_an_api_that_is_down_spends_no_attempt(api: StubApi) -> None:
     assert kinds(handle([stamp()], api, classes=["SN"])) == [("done", "")]
 
 
+def test_many_alerts_of_many_unknown_objects_cost_a_call_for_each_hundred_objects(api: StubApi) -> None:
+    names = [f"ZTF26b{number:06d}" for number in range(1000)]
+    api.positions = dict.fromkeys(names[::2], Position(150.0, 20.0))
+    alerts = [stamp(name, candid) for candid, name in enumerate(names * 2, start=1)]
+    found = look_up(alerts, options=AlerceOptions(api_url=api.url, rate=100, classes=["SN"]))
+    placed = {report.object_id: (report.ra, report.dec) for (report,) in found.reports if report.has_position}
+    assert placed == dict.fromkeys(names[::2], (150.0, 20.0))
+    assert len(api.requests) == 10
+
+
+def test_a_position_in_the_alert_counts_and_not_the_apis(api: StubApi) -> None:
+    content = {"oid": NAME, "candid": 1, "probabilities": STAMP, "ra": 10.0, "dec": -30.0}
+    assert kinds(handle([of(content)], api, classes=["SN"])) == [("done", "")]
+    target = Target.objects.get()
+    assert (target.ra, target.dec) == (10.0, -30.0)
+    assert api.requests == []
+
+
 def test_a_bad_message_fails_alone(api: StubApi) -> None:
     alerts = [
         of({"oid": NAME, "probabilities": {"SN": 7}}), stamp(candid=2), of({"oid": NAME, "error": "no features"}),

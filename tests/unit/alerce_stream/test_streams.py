@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from alerce_stream.api import API_URL, RATE
 from alerce_stream.options import AlerceOptions
-from alerce_stream.resolver import API_URL, Position, ask_api
+from alerce_stream.resolver import Position
 from alerce_stream.streams import AlerceAlertStream
 from tom_alertstreams.alertstreams.alertstream import get_alert_streams
 from tom_alertstreams.alertstreams.diagnosis import Failure
@@ -109,7 +110,9 @@ def test_the_group() -> None:
     [
         ({"PASSWORD": None}, "PASSWORD is missing"),
         ({"RESOLVER": "no.such.function"}, "RESOLVER 'no.such.function' cannot be imported"),
-        ({"RESOLVER": "alerce_stream.resolver.API_URL"}, "is not a function"),
+        ({"RESOLVER": "alerce_stream.api.API_URL"}, "is not a function"),
+        ({"RATE": 0}, "RATE is a number of requests a second, 0.1 to 100"),
+        ({"RATE": "3"}, "RATE is a number"),
         ({"API_URL": "api.alerce.online"}, "API_URL begins with"),
         ({"SCHEMA": "/no/such/file.avsc"}, "does not exist"),
         ({"TOPIC_HANDLERS": {}}, "TOPIC_HANDLERS is empty"),
@@ -122,25 +125,27 @@ def test_wrong_options_are_told_at_the_start(options: dict[str, Any], message: s
 
 
 def test_the_handler_learns_the_streams_resolver_unless_it_has_its_own() -> None:
-    own = {"HANDLER": HANDLER, "OPTIONS": {"API_URL": "http://own/", "CLASSES": ["SN"]}}
+    own = {"HANDLER": HANDLER, "OPTIONS": {"API_URL": "http://own/", "CLASSES": ["SN"], "RATE": 2.5}}
     plain = "tom_alertstreams.alertstreams.alertstream.alert_logger"
     made = stream(
         TOPIC_HANDLERS={"lc_classifier": HANDLER, "stamp_classifier": own, "other": plain},
         RESOLVER=f"{__name__}.positions_from_a_file",
         API_URL="http://mirror/v1",
+        RATE=5,
     )
     options = {key: binding.handler.options for key, binding in made.bindings.items()}
     assert options["other"] is None
     assert options["lc_classifier"].address == "http://mirror/v1"
     assert options["lc_classifier"].resolver.endswith("positions_from_a_file")
     assert options["stamp_classifier"].address == "http://own"
+    assert [options[key].requests_a_second for key in ("lc_classifier", "stamp_classifier")] == [5, 2.5]
     assert options["stamp_classifier"].classes == ("SN",)
     assert made.bindings is made.bindings
 
 
 def test_alerces_api_is_the_default() -> None:
     options = AlerceOptions()
-    assert (options.find_positions, options.address) == (ask_api, API_URL)
+    assert (options.resolver, options.address, options.requests_a_second) == (None, API_URL, RATE)
 
 
 def test_the_password_is_not_shown() -> None:

@@ -220,6 +220,16 @@ class TestNamesThatNearlyAgree:
         assert {alias.name for alias in target.aliases.all()} == set(self.NAMES[1:])
         assert target.photometryreduceddatum_set.count() == 4
 
+    def test_and_so_it_is_for_two_spellings_in_one_batch(self, settings: Any) -> None:
+        settings.MATCH_MANAGERS = {"Target": "tom_targets.base_models.TargetMatchManager"}
+        packets = [
+            ztf_packet(name, n + 1, ra=30.0 * n, jd=2461000.75 + n)
+            for n, name in enumerate((*self.NAMES, "SN 2026xyz"))
+        ]
+        outcomes = ingest_targets([json_alert(packet) for packet in packets], options=ALWAYS)
+        assert [outcome.kind for outcome in outcomes] == ["done"] * 5
+        assert {target.name for target in BaseTarget.objects.all()} == {"SN 2026abc", "SN 2026xyz"}
+
     def test_an_exact_name_is_not_asked_about(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.MATCH_MANAGERS = {"Target": "tom_targets.base_models.TargetMatchManager"}
         BaseTarget.objects.create(name="SN 2026abc", type="SIDEREAL", ra=1.0, dec=1.0)
