@@ -22,7 +22,7 @@ setup(
     license="GPL-3.0-only",
     python_requires=">=3.10,<3.14",
     packages=[
-        *find_packages(include=["tom_alertstreams*", "alerce_stream*"]),
+        *find_packages(include=["tom_alertstreams*", "alerce_stream*", "apf_bridge*"]),
         # Folders of data only: setuptools warns of those that are not named.
         "alerce_stream.schemas",
         "alerce_stream.templates.alerce_stream",
@@ -30,6 +30,7 @@ setup(
     ],
     include_package_data=True,
     package_data={"": ["py.typed", "templates/*.py-tpl", "schemas/*.avsc", "*.html"]},
+    entry_points={"console_scripts": ["apf-run-step=apf_bridge.run_step:main"]},
     install_requires=["django>=4.2,<6", KAFKA, "fastavro>=1.9", "defusedxml>=0.7.1"],
     extras_require={
         "hopskotch": HOPSKOTCH,

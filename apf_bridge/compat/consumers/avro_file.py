@@ -8,11 +8,15 @@ from typing import Any
 
 import fastavro
 
+from apf_bridge.compat.core.config_keys import ConfigKeys
+
 from .generic import GenericConsumer, batch_size, batches
 
 
 class AVROFileConsumer(GenericConsumer):
     """Every record of every ``*.avro`` in DIRECTORY_PATH, in the order of names. ``consume.messages`` makes batches."""
+
+    config_keys = ConfigKeys(required=("DIRECTORY_PATH",), optional=("consume.messages", "NUM_MESSAGES"))
 
     def consume(self) -> Iterator[Any]:
         yield from batches(self._records(), batch_size(self.config))
@@ -33,6 +37,8 @@ class AVROFileConsumer(GenericConsumer):
 
 class AVROInfiniteConsumer(AVROFileConsumer):
     """The same, over and over: for trials of speed."""
+
+    config_keys = AVROFileConsumer.config_keys
 
     def _records(self) -> Iterator[Any]:
         files = self._files()

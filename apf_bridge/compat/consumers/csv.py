@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
+from apf_bridge.compat.core.config_keys import ConfigKeys
+
 from .generic import GenericConsumer, batch_size, batches
 
 #: Arguments of pandas' ``read_csv`` that are understood.
@@ -41,6 +43,8 @@ class CSVConsumer(GenericConsumer):
     where there is none, else text. OTHER_ARGS takes some of pandas' arguments: :data:`ARGUMENTS`. ``dtype`` (a dict of
     column and ``str``, ``int`` or ``float``) says how a column is to be read.
     """
+
+    config_keys = ConfigKeys(required=("FILE_PATH",), optional=("OTHER_ARGS", "consume.messages", "NUM_MESSAGES"))
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from apf_bridge.compat.core.config_keys import ConfigKeys
+
 from .generic import GenericConsumer, batch_size, batches
 
 
 class JSONConsumer(GenericConsumer):
     """The items of the array in FILE_PATH, one by one; an object alone is one. ``consume.messages`` makes batches."""
+
+    config_keys = ConfigKeys(required=("FILE_PATH",), optional=("consume.messages", "NUM_MESSAGES"))
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)

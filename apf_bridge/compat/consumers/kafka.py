@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from time import monotonic, sleep, time
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import fastavro
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from apf_bridge.compat.core import get_class
+from apf_bridge.compat.core.config_keys import ConfigKeys
 
 from .generic import GenericConsumer
 from .kafka_errors import LOST, is_fatal
@@ -30,6 +32,15 @@ class KafkaConsumer(GenericConsumer):
 
     ``messages`` has the messages of the last batch as Kafka sent them: topic, partition, offset, key, headers, time.
     """
+
+    config_keys = ConfigKeys(
+        required=("PARAMS",),
+        one_of=(("TOPICS", "TOPIC_STRATEGY"),),
+        optional=(
+            *("consume.messages", "NUM_MESSAGES", "consume.timeout", "TIMEOUT"),
+            *("COMMIT_RETRY", "ADD_TOPIC", "offsets", "exit_on_consume"),
+        ),
+    )
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
@@ -267,12 +278,16 @@ class KafkaConsumer(GenericConsumer):
 class KafkaJsonConsumer(KafkaConsumer):
     """JSON from Kafka."""
 
+    config_keys = KafkaConsumer.config_keys
+
     def _deserialize_message(self, message: Any) -> Any:
         return json.loads(message.value())
 
 
 class KafkaSchemalessConsumer(KafkaConsumer):
     """Bare Avro from Kafka. SCHEMA_PATH of the config is the .avsc file that it was written with."""
+
+    config_keys = replace(KafkaConsumer.config_keys, required=("PARAMS", "SCHEMA_PATH"))
 
     def __init__(self, config: dict[str, Any]) -> None:
         if not config.get("SCHEMA_PATH"):
@@ -293,6 +308,10 @@ class KafkaSchemalessConsumer(KafkaConsumer):
 
 class KafkaSchemalessRegistryConsumer(KafkaSchemalessConsumer):
     """Bare Avro behind the five bytes of a schema registry. SCHEMA_ID of the config refuses any other schema."""
+
+    config_keys = replace(
+        KafkaSchemalessConsumer.config_keys, optional=(*KafkaConsumer.config_keys.optional, "SCHEMA_ID")
+    )
 
     def _deserialize_message(self, message: Any) -> Any:
         raw = message.value()

@@ -83,19 +83,19 @@ def handle(step: GenericStep, message: Any) -> Prepared:
     return prepared
 
 
-def run(step: GenericStep, on_batch: Callable[[Any], None] | None = None) -> None:
+def run(step: GenericStep, on_batch: Callable[[Any, Prepared], None] | None = None) -> None:
     """Every batch of the consumer.
 
-    :param on_batch: called with what the consumer yielded, after each batch.
+    :param on_batch: called after each batch with what the consumer yielded, and what became of it.
     """
     with stage(step, "pre_consume"):
         step._pre_consume()
     messages = step.consumer.consume()
     try:
         for message in messages:
-            handle(step, message)
+            prepared = handle(step, message)
             if on_batch is not None:
-                on_batch(message)
+                on_batch(message, prepared)
             if step.stopping:
                 break
     finally:

@@ -68,6 +68,7 @@ class GenericStep(ExtraMetrics, abc.ABC):
         self.commit: bool = self.config.get("COMMIT", True)
         self.legacy_commit = _is_legacy(self.config)
         self.stopping = False
+        self._produced = 0
         self.message: Any = None
         self.metrics: dict[str, Any] = {}
         self._lasting_metrics: dict[str, Any] | None = None
@@ -255,6 +256,7 @@ class GenericStep(ExtraMetrics, abc.ABC):
                 self.producer.produce(message)
             else:
                 self.producer.produce(message, flush=n == len(messages))
+        self._produced += len(messages)
         if not isinstance(self.producer, DefaultProducer):
             self.logger.info("Produced %d messages", len(messages))
 

@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from apf_bridge.compat.core import get_class
+from apf_bridge.compat.core.config_keys import ConfigKeys
 from apf_bridge.compat.core.topic_management import topics_to_produce
 
 from .generic import DateTimeEncoder, GenericMetricsProducer
@@ -19,6 +20,12 @@ class KafkaMetricsProducer(GenericMetricsProducer):
     Keys of the config: PARAMS (librdkafka's), TOPIC (a name or a list) or TOPIC_STRATEGY, TIME_ENCODER_CLASS (a class
     or its dotted path). A metric that is not delivered is a line in the log: the batch itself is done.
     """
+
+    config_keys = ConfigKeys(
+        required=("PARAMS",),
+        one_of=(("TOPIC", "TOPIC_STRATEGY"),),
+        optional=("TIME_ENCODER_CLASS", "SCHEMA", "SCHEMA_PATH"),
+    )
 
     def __init__(self, config: dict[str, Any], producer: Any = None) -> None:
         super().__init__(config)

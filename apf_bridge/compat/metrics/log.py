@@ -6,11 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from apf_bridge.compat.core.config_keys import ConfigKeys
+
 from .generic import GenericMetricsProducer
 
 
 class LogfileMetricsProducer(GenericMetricsProducer):
     """A line ``key: value, key: value`` for each batch, at the end of PATH, else of a new temporary file."""
+
+    config_keys = ConfigKeys(optional=("PATH", "DEBUG"))
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)

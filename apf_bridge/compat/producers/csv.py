@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from apf_bridge.compat.core.config_keys import ConfigKeys
 from apf_bridge.compat.metrics.generic import DateTimeEncoder
 
 from .generic import GenericProducer
@@ -19,6 +20,8 @@ class CSVProducer(GenericProducer):
     The columns are those of COLUMNS, else of the file's header, else of the first message, and stay so: a field that
     a message does not have is empty, one that has no column is an error.
     """
+
+    config_keys = ConfigKeys(required=("FILE_PATH",), optional=("COLUMNS",))
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from apf_bridge.compat.core.config_keys import ConfigKeys
 from apf_bridge.compat.metrics.generic import DateTimeEncoder
 
 from .generic import GenericProducer
@@ -17,6 +18,8 @@ class JSONProducer(GenericProducer):
 
     Numbering goes on after what is there. A flush writes what the last file has so far.
     """
+
+    config_keys = ConfigKeys(required=("FILE_PATH",), optional=("buffer_size",))
 
     def __init__(self, config: dict[str, Any]) -> None:
         """

@@ -9,6 +9,7 @@ import fastavro
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from apf_bridge.compat.core import get_class
+from apf_bridge.compat.core.config_keys import ConfigKeys
 from apf_bridge.compat.core.topic_management import topics_to_produce
 
 from .generic import GenericProducer
@@ -22,6 +23,11 @@ class KafkaProducer(GenericProducer):
     as librdkafka's ``message.timeout.ms``). A step may set ``topic``, a list, before each message.
     """
 
+    config_keys = ConfigKeys(
+        required=("PARAMS",),
+        one_of=(("SCHEMA", "SCHEMA_PATH"), ("TOPIC", "TOPIC_STRATEGY")),
+        optional=("STRICT", "FLUSH_TIMEOUT"),
+    )
     strict = False
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -121,6 +127,7 @@ class KafkaProducer(GenericProducer):
 class KafkaSchemalessProducer(KafkaProducer):
     """Bare Avro to Kafka. STRICT is True."""
 
+    config_keys = KafkaProducer.config_keys
     strict = True
 
     def _serialize_message(self, message: Any) -> bytes:
