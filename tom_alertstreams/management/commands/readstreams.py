@@ -19,7 +19,7 @@ from tom_alertstreams.delivery.supervisor import Supervisor
 from tom_alertstreams.redaction import redact
 
 #: Apps of this project; of those that are installed the tables have to be up to date.
-_APPS = ("tom_alertstreams", "apf_bridge")
+_APPS = ("tom_alertstreams", "alerce_stream", "apf_bridge")
 
 
 class Command(BaseCommand):
