@@ -282,7 +282,11 @@ def test_states_of_dead_letters() -> None:
 
 
 def test_checks() -> None:
-    sources = [*(ROOT / "tom_alertstreams").rglob("*.py"), *(ROOT / "alerce_stream").rglob("*.py"), *(ROOT / "apf_bridge").rglob("*.py")]
+    sources = [
+        *(ROOT / "tom_alertstreams").rglob("*.py"),
+        *(ROOT / "alerce_stream").rglob("*.py"),
+        *(ROOT / "apf_bridge").rglob("*.py"),
+    ]
     used = {
         number
         for source in sources

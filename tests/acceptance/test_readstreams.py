@@ -61,6 +61,7 @@ class TestStopping:
         with running(tom, "readstreams") as process:
             at_work(tom, process)
             process.send_signal(number)
+            wait_until(lambda: "stopping: the alerts in hand" in process.log.read_text(), "the signal to be heard")
             (tom.folder / "go-on").touch()
             text = output(process)
         assert process.returncode == 0, text

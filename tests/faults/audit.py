@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.brokers import RunningKafka
-from tests.processes import Tom
+from tests.processes import Tom, wait_until
 
 #: Topic, partition, offset.
 Coordinates = tuple[str, int, int]
@@ -66,12 +67,23 @@ def ends(kafka: RunningKafka, topics: list[str]) -> dict[Partition, int]:
         found = {}
         for topic in topics:
             for number in consumer.list_topics(topic, timeout=20).topics[topic].partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
+                low, high = wait_until(partial(_watermarks, consumer, topic, number), f"the ends of {topic}[{number}]")
                 assert low == 0, f"the broker has deleted alerts of {topic}[{number}] below {low}"
                 found[topic, number] = high
         return found
     finally:
         consumer.close()
+
+
+def _watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int] | None:
+    """First and next offset; None while the partition has no leader: a broker that was just started answers before it leads."""
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=20)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+            raise
+        return None
+    return low, high
 
 
 def audit(tom: Tom, sent: Mapping[Partition, int]) -> Books:

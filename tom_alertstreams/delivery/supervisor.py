@@ -144,6 +144,7 @@ class Supervisor:
                 thread.start()
             while any(thread.is_alive() for thread in self.threads) and not self.control.stopping.is_set():
                 if select.select([heard], [], [], _TICK_S)[0]:
+                    logger.info("stopping: the alerts in hand are finished first")
                     break
                 now = time.monotonic()
                 if self._max_runtime_s is not None and now - began >= self._max_runtime_s:
