@@ -84,9 +84,11 @@ class TestLimits:
         committed: dict[int, int] = {}
 
         def poll_and_note(intake: Intake, timeout_s: float, *, fetch: bool) -> None:
+            before = sum(map(len, intake.held.values()))
             poll(intake, timeout_s, fetch=fetch)
             polled.add(len(handlers.calls))
             held.append(sum(map(len, intake.held.values())))
+            assert fetch or held[-1] <= before, "alerts were fetched from partitions that are to be paused"
 
         def work(alert: Alert) -> None:
             transaction.on_commit(lambda: committed.setdefault(alert.offset, len(handlers.calls)))
