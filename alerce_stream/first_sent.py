@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from tom_alertstreams.alerts import Alert
 from tom_alertstreams.ingest.bulk import any_of, look_up, on_postgresql
-from tom_alertstreams.ingest.cleaning import MAX_KEY, clean_text
 from tom_alertstreams.ingest.models import Classification, TargetAlert
-from tom_alertstreams.ingest.reports import TargetReport
+from tom_alertstreams.ingest.plan import Entry
 
 #: Alert id, object id → when it was sent.
 Times = Mapping[tuple[str, str], datetime]
@@ -26,25 +24,19 @@ _LATER: Final = """
 """
 
 
-def keep_first_times(reports: Iterable[tuple[Alert, TargetReport]]) -> None:
+def keep_first_times(entries: Iterable[Entry]) -> None:
     """Put back the time of what is stored of a copy that was sent later than one of these.
 
     To be called after they were stored, in the same transaction: who stores a message at the same time as another
     process has waited for that one by then, and sees its rows.
     """
     first: dict[tuple[str, str], datetime] = {}
-    for alert, report in reports:
-        if report.time is not None:
-            key = (_stored_id(alert, report), report.object_id)
-            first[key] = min(first.get(key, report.time), report.time)
+    for entry in entries:
+        if (sent := entry.report.time) is not None:
+            first[entry.key] = min(first.get(entry.key, sent), sent)
     for pk, alert_id, object_id, sent in _stored_later(first) if first else ():
         TargetAlert.objects.filter(pk=pk).update(time=sent)
         Classification.objects.filter(object_id=object_id, alert_id=alert_id).update(time=sent)
-
-
-def _stored_id(alert: Alert, report: TargetReport) -> str:
-    """What ingest has called this alert."""
-    return (clean_text(report.alert_id) if len(report.alert_id) <= MAX_KEY else "") or alert.digest
 
 
 def _stored_later(first: Times) -> list[tuple[Any, ...]]:

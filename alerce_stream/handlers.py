@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,8 +13,9 @@ from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.handlers import batch_handler
 from tom_alertstreams.ingest.handlers import Judged, judge, read, write_judged
 from tom_alertstreams.ingest.parsers.values import observed
+from tom_alertstreams.ingest.plan import Entry
 from tom_alertstreams.ingest.reports import TargetReport
-from tom_alertstreams.ingest.rules import verdict, verdict_of_alert
+from tom_alertstreams.ingest.rules import verdict_of_alert
 from tom_alertstreams.ingest.times import from_mjd
 
 from .first_sent import keep_first_times
@@ -32,9 +33,7 @@ GIVE_UP_AFTER_S: Final = 48 * 3600.0
 class LookedUp:
     """What is found out about a batch before its transaction."""
 
-    #: For each alert its report, with the position where one was found, or what became of it already.
-    reports: Sequence[Sequence[TargetReport] | Outcome]
-    #: The same, judged by the rules.
+    #: What the alerts say, with the positions that were found, judged by the rules.
     judged: Judged
     #: The objects among them that a Target of this TOM is named after.
     known: frozenset[str]
@@ -57,7 +56,7 @@ def look_up(alerts: list[Alert], *, options: AlerceOptions) -> LookedUp:
     positions = {name: position for name, position in known.items() if position is not None}
     positions |= positions_of(sorted(wanted - set(known)), options.find_positions, options.address)
     reports = [item if isinstance(item, Outcome) else [_placed(item, positions)] for item in items]
-    return LookedUp(reports, judge(reports, alerts, options), frozenset(known))
+    return LookedUp(judge(reports, alerts, options), frozenset(known))
 
 
 # Ahead: an object whose Target the batch before is about to make is looked up once more, in the cache of the resolver.
@@ -68,12 +67,7 @@ def ingest_classifications(alerts: list[Alert], found: LookedUp, *, options: Ale
     ``asteroid``, ``bogus`` and ``satellite`` make none unless CLASSES names them; without rules nothing does.
     """
     outcomes = write_judged(found.judged, options)
-    done = [
-        (alert, report)
-        for alert, item, outcome in zip(alerts, found.reports, outcomes, strict=True)
-        if outcome.kind == "done" and not isinstance(item, Outcome)
-        for report in item
-    ]
+    done = [entry for entry in found.judged.entries if outcomes[entry.index].kind == "done"]
     keep_first_times(done)
     if options.light_curves:
         # Imported only here: it needs a queue for jobs.
@@ -91,13 +85,12 @@ def _placed(report: TargetReport, positions: dict[str, Position]) -> TargetRepor
     return replace(report, ra=position.ra, dec=position.dec, first_seen=first_seen)
 
 
-def _with_light_curves(done: Iterable[tuple[Alert, TargetReport]], options: AlerceOptions) -> list[str]:
+def _with_light_curves(done: Iterable[Entry], options: AlerceOptions) -> list[str]:
     """The objects whose light curves are to be fetched: those that the rules select, be their Targets new or known."""
     return [
-        report.object_id
-        for alert, report in done
-        if options.wants_light_curve(report.classifications[0].class_name)
-        and verdict(report, alert.content, options) is None
+        entry.report.object_id
+        for entry in done
+        if entry.verdict is None and options.wants_light_curve(entry.report.classifications[0].class_name)
     ]
 
 

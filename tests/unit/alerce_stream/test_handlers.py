@@ -259,7 +259,11 @@ def test_many_alerts_of_many_unknown_objects_cost_a_call_for_each_hundred_object
     api.positions = dict.fromkeys(names[::2], Position(150.0, 20.0))
     alerts = [stamp(name, candid) for candid, name in enumerate(names * 2, start=1)]
     found = look_up(alerts, options=AlerceOptions(api_url=api.url, rate=100, classes=["SN"]))
-    placed = {report.object_id: (report.ra, report.dec) for (report,) in found.reports if report.has_position}
+    placed = {
+        report.object_id: (report.ra, report.dec)
+        for report in (e.report for e in found.judged.entries)
+        if report.has_position
+    }
     assert placed == dict.fromkeys(names[::2], (150.0, 20.0))
     assert len(api.requests) == 10
 

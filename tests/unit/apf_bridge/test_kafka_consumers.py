@@ -200,6 +200,7 @@ class TestCommit:
     def test_of_nothing(self, client: mock.MagicMock) -> None:
         client.commit.side_effect = KafkaException(KafkaError(KafkaError._NO_OFFSET))
         KafkaConsumer(params()).commit()
+        assert client.commit.call_count == 1
 
     def test_a_partition_that_another_has_by_now_is_not_worth_dying(
         self, client: mock.MagicMock, consumer: KafkaConsumer, caplog: pytest.LogCaptureFixture
