@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.brokers import RunningKafka, ScriptedBroker
@@ -13,6 +14,7 @@ from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_str
 from tom_alertstreams.delivery.loop import DeliveryLoop
 from tom_alertstreams.delivery.runs import Status
 from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import OutcomeCount, StreamPartition
 
 KAFKA_STREAM = "tom_alertstreams.alertstreams.kafka.KafkaAlertStream"
@@ -94,3 +96,17 @@ def effects(topic: str) -> list[int]:
 def next_offset(group_id: str, topic: str, partition: int = 0) -> int:
     """What the database says comes next."""
     return StreamPartition.objects.get(group_id=group_id, topic=topic, partition=partition).next_offset
+
+
+@contextmanager
+def in_a_thread(stream: AlertStream) -> Iterator[StreamThread]:
+    """A stream in a thread, as the supervisor runs it, until the block ends."""
+    control = Control()
+    thread = StreamThread(stream, control)  # type: ignore[arg-type]
+    thread.start()
+    try:
+        yield thread
+    finally:
+        control.stopping.set()
+        thread.join(30)
+    assert not thread.is_alive()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,8 @@ from apf_bridge.publisher import Publisher
 from tests.brokers import ScriptedBroker
 from tests.marks import CORE_AND_STEPS
 from tests.steps import consumed
-from tests.streams import counts, make, next_offset, run_once
+from tests.streams import counts, in_a_thread, make, next_offset, run_once
 from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
-from tom_alertstreams.delivery.source import Control
-from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import DeadLetter
 from tom_alertstreams.testing import make_alert
 
@@ -239,7 +236,7 @@ class TestTheOutbox:
         own_broker.create_topic(f"{topic}-out", 1)
         own_broker.broker_down()
         made = with_output_on(own_broker, broker, group_id, topic)
-        with running(made):
+        with in_a_thread(made):
             until(lambda: OutboxMessage.objects.count() == 10)
             time.sleep(1)
             assert pending() == 10
@@ -446,20 +443,6 @@ def with_output_on(
     given["PRODUCER_CONFIG"] = config(output, topic, f"{topic}-out")["PRODUCER_CONFIG"]
     given["PRODUCER_CONFIG"]["PARAMS"] |= {"reconnect.backoff.max.ms": 200}
     return stream(broker, group_id, topic, step, STEP_CONFIG=given)
-
-
-@contextmanager
-def running(made: AlertStream) -> Iterator[StreamThread]:
-    """The stream in a thread of its own, until the block ends."""
-    control = Control()
-    thread = StreamThread(made, control)  # type: ignore[arg-type]
-    thread.start()
-    try:
-        yield thread
-    finally:
-        control.stopping.set()
-        thread.join(30)
-    assert not thread.is_alive()
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:

@@ -18,12 +18,11 @@ from tests.effects import handlers
 from tests.effects.models import OnlyOnce
 from tests.marks import CORE_TABLES
 from tests.processes import wait_until
-from tests.streams import counts, effects, make, next_offset, run_once, send
+from tests.streams import counts, effects, in_a_thread, make, next_offset, run_once, send
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.delivery.intake import Intake
 from tom_alertstreams.delivery.offsets import Offsets
 from tom_alertstreams.delivery.runs import State
-from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
 from tom_alertstreams.models import DeadLetter, Installation, StreamPartition
 
@@ -34,15 +33,8 @@ STYLES = ["write_then_trouble", "each", "many"]
 @contextmanager
 def started(broker: ScriptedBroker, group_id: str, topic: str, handler: str) -> Iterator[StreamThread]:
     """A stream in a thread, as the supervisor runs it, until the block ends."""
-    control = Control()
-    thread = StreamThread(make(broker.bootstrap_servers, group_id, {topic: handler}), control)
-    thread.start()
-    try:
+    with in_a_thread(make(broker.bootstrap_servers, group_id, {topic: handler})) as thread:
         yield thread
-    finally:
-        control.stopping.set()
-        thread.join(30)
-    assert not thread.is_alive()
 
 
 def terminate(pid: int) -> None:
