@@ -23,9 +23,9 @@ from .messages import parse
 from .options import AlerceOptions
 from .resolver import Position, chunked, on_sky, positions_of
 
-#: An object that ALeRCE's API does not know is asked for again after so many seconds, then after twice as long, …
+#: An object that ALeRCE's API does not know is asked for again after so many seconds, at least and at most, …
 FIRST_DELAY_S, LONGEST_DELAY_S = 600.0, 6 * 3600.0
-#: … and given up after so many.
+#: … and given up so many after the first try.
 GIVE_UP_AFTER_S: Final = 48 * 3600.0
 
 
@@ -103,7 +103,10 @@ def _outcome(alert: Alert, outcome: Outcome, found: LookedUp, options: AlerceOpt
 
 
 def _delay_s(alert: Alert) -> float:
-    """A handler does not know how often an alert was tried; a delay as long as its age doubles all the same."""
+    """As long as the alert is old, so that it doubles: a handler does not know how often an alert was tried.
+
+    One of a backlog waits long at once: what the API has not heard of for hours it will hardly hear of within minutes.
+    """
     age_s = 0.0 if alert.timestamp is None else (timezone.now() - alert.timestamp).total_seconds()
     return min(max(age_s, FIRST_DELAY_S), LONGEST_DELAY_S)
 

@@ -17,6 +17,7 @@ from tom_alertstreams.ingest.cleaning import check_name
 from tom_alertstreams.ingest.reports import ClassificationReport, TargetReport
 
 from .topics import classifier_of
+from .ztf_numbers import SID, ztf_name
 
 #: Where the id of the object is, the first that is given.
 OBJECT_FIELDS: Final = ("oid", "objectId", "aid", "diaObjectId", "ssObjectId")
@@ -57,11 +58,12 @@ def parse(alert: Alert) -> TargetReport:
     check_name(object_id)  # the database is asked for it before ingest sees the report
     probabilities, likeliest = found
     classifier = _text(content, "classifier_name", "classifierName") or classifier_of(alert.topic)
+    version = _text(content, "classifier_version", "brokerVersion")
     classifications = _ranked(
         probabilities,
         likeliest,
         classifier=classifier,
-        version=_text(content, "classifier_version", "brokerVersion"),
+        version=version,
         features=_features(content),
     )
     if not classifications:
@@ -76,15 +78,16 @@ def parse(alert: Alert) -> TargetReport:
         time=alert.timestamp,
         classifications=classifications,
         moving=_is_moving(content),
-        # With the classifier: the alert of the survey itself has the same id, and other classifiers' messages have.
-        alert_id=f"{classifier}:{alert_id}" if alert_id else "",
+        # The alert of the survey itself has the same id, and what other classifiers and versions say of it has.
+        alert_id=":".join(filter(None, (classifier, version, alert_id))) if alert_id else "",
         summary=_summary(classifications[0]),
     )
 
 
 def object_id_of(content: Mapping[str, Any]) -> str:
-    """The object's name, or "" where the message gives none."""
-    return _first_id(content, OBJECT_FIELDS)
+    """The object's name, or "" where the message gives none. A ZTF object has its name where ``oid`` is its number."""
+    name = ztf_name(_id(content.get("oid"))) if content.get("sid") in (None, SID) else ""
+    return name or _first_id(content, OBJECT_FIELDS)
 
 
 def _is_moving(content: Mapping[str, Any]) -> bool:

@@ -20,9 +20,9 @@ from tom_alertstreams.ingest.classifications import (
     features_of,
     histories,
 )
+from tom_alertstreams.ingest.probability_plot import probability_plot
 
 from .messages import HIERARCHY
-from .probability_plot import probability_plot
 
 _ZTF: Final = re.compile(r"ZTF[0-9]{2}[a-z]{7}")
 _LSST: Final = re.compile(r"[0-9]+")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +19,8 @@ import requests
 
 #: The key of an element's id in WebDriver's JSON.
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+#: What WebDriver calls the keys that are no character.
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " "}
 
 
 class Browser:
@@ -75,12 +80,50 @@ class Browser:
         found = self._request(f"{self._session}/element", using="css selector", value=css)
         self._request(f"{self._session}/element/{found[_ELEMENT]}/click")
 
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, where the focus is. Names of special keys are those of KEYS."""
+        presses = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
+        self._request(f"{self._session}/actions", actions=[{"type": "key", "id": "keyboard", "actions": presses}])
+
+    def resize(self, width: int, height: int) -> None:
+        """The part of the window that shows the page, in its pixels; also narrower than a window can be."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.command("Emulation.setDeviceMetricsOverride", **size)
+
+    def picture(self) -> bytes:
+        """What is in sight, as a PNG."""
+        answer = requests.get(f"{self._session}/screenshot", timeout=60).json()["value"]
+        return base64.b64decode(answer)
+
+    @contextmanager
+    def behind_another_tab(self) -> Iterator[None]:
+        """Meanwhile the page is hidden, as its reader looks at another one."""
+        own = requests.get(f"{self._session}/window", timeout=60).json()["value"]
+        other = self._request(f"{self._session}/window/new", type="tab")["handle"]
+        self._request(f"{self._session}/window", handle=other)
+        try:
+            yield
+        finally:
+            requests.delete(f"{self._session}/window", timeout=60)
+            self._request(f"{self._session}/window", handle=own)
+
+    def disconnect(self, away: bool) -> None:
+        """No server can be reached any more, or again."""
+        self.command("Network.enable")
+        rates = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.command("Network.emulateNetworkConditions", offline=away, **rates)
+
+    def command(self, name: str, **parameters: Any) -> Any:
+        """A command of Chromium's own protocol."""
+        return self._request(f"{self._session}/goog/cdp/execute", cmd=name, params=parameters)
+
     def _capabilities(self) -> dict[str, Any]:
         arguments = [
             "--headless=new",
             "--no-sandbox",  # it refuses root otherwise, and containers have nobody else
             "--disable-dev-shm-usage",  # small in containers
             "--window-size=1400,1000",
+            "--force-prefers-reduced-motion",  # a page that still glides to its place cannot be clicked on
             f"--user-data-dir={self._folder.name}/profile",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
         ]

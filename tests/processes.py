@@ -41,6 +41,7 @@ class Tom:
         self.folder = folder
         self.streams: list[dict[str, Any]] = []
         self.defaults: dict[str, Any] = {}
+        self.alarms: dict[str, Any] | None = None
         self._database_url = database_url
         self._settings = settings
         self._started = 0
@@ -54,6 +55,7 @@ class Tom:
             "EXAMPLE_TOM_RUN_DIR": str(self.folder),
             "TEST_ALERT_STREAMS": json.dumps(self.streams),
             "TEST_ALERT_STREAMS_DEFAULTS": json.dumps(self.defaults),
+            "TEST_ALERT_STREAMS_ALARMS": json.dumps(self.alarms),
             "TEST_GATE": str(self.folder),
         }
         if self._database_url:

@@ -141,7 +141,7 @@ def suite(arguments: list[str], environment: Mapping[str, str]) -> int:
     first = [*pytest, "-m", "not postgres", *arguments] if postgres else [*pytest, *arguments]
     codes = [run(first, environment)]
     _say(f"SQLite: {time.monotonic() - since:.0f} s")
-    if postgres and codes[0] != 128 + signal.SIGINT:
+    if postgres and codes[0] not in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         since = time.monotonic()
         second = [*pytest, "-m", "both_databases or postgres", *arguments]
         codes.append(run(second, {**environment, DATABASE: postgres}))

@@ -21,4 +21,5 @@ LOGGING = {
 }
 ALERT_STREAMS = json.loads(os.environ.get("TEST_ALERT_STREAMS", "[]"))
 ALERT_STREAMS_DEFAULTS = json.loads(os.environ.get("TEST_ALERT_STREAMS_DEFAULTS", "{}"))
+ALERT_STREAMS_ALARMS = json.loads(os.environ.get("TEST_ALERT_STREAMS_ALARMS", "null"))
 DATABASES = {"default": database(RUN_DIR)}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.urls import URLPattern, URLResolver, include, path
 
 
 class TomAlertstreamsConfig(AppConfig):
@@ -16,3 +19,11 @@ class TomAlertstreamsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  (registers them; models are loaded only now)
+
+    def include_url_paths(self) -> list[URLPattern | URLResolver]:
+        """The pages, for the URLs of a TOM."""
+        return [path("alertstreams/", include("tom_alertstreams.urls", namespace="tom_alertstreams"))]
+
+    def nav_items(self) -> list[dict[str, Any]]:
+        """The entry in the TOM's navigation bar."""
+        return [{"partial": "tom_alertstreams/partials/nav_item.html", "position": "left"}]

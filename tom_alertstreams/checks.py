@@ -13,6 +13,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Warning, register
 from django.db import connections
 
+from .alarms.options import alarm_settings
 from .alertstreams.alertstream import stream_class
 from .conf import Finding, StreamSettings, configured_streams
 from .exceptions import ConfigurationError
@@ -30,6 +31,7 @@ def check_alert_streams(**_kwargs: Any) -> list[CheckMessage]:
     findings.extend(_check_groups(streams))
     if streams:
         findings.extend(_check_sqlite())
+    findings.extend(alarm_settings()[1])
     return [
         Warning(
             f"{finding.label}: {finding.message}" if finding.label else finding.message,

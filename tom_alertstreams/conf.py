@@ -101,8 +101,11 @@ DEFAULT_SHUTDOWN_S = 30.0
 
 def shutdown_s() -> float:
     """Seconds that ``readstreams`` gives the alert in hand when it is asked to stop."""
-    defaults = getattr(settings, "ALERT_STREAMS_DEFAULTS", {})
-    return float(defaults.get("SHUTDOWN_S", DEFAULT_SHUTDOWN_S))
+    given = getattr(settings, "ALERT_STREAMS_DEFAULTS", {})
+    try:
+        return float(_checked("SHUTDOWN_S", given.get("SHUTDOWN_S", DEFAULT_SHUTDOWN_S)))
+    except (AttributeError, ConfigurationError):  # a finding says so
+        return DEFAULT_SHUTDOWN_S
 
 
 def configured_streams() -> tuple[list[StreamSettings], list[Finding]]:
@@ -140,6 +143,14 @@ def read_streams(entries: Sequence[Any]) -> tuple[list[StreamSettings], list[Fin
         except ConfigurationError as error:
             findings.append(Finding("W003", error.message, error.hint or "", label))
     return streams, findings
+
+
+def switched_off() -> list[str]:
+    """Labels of the entries of ALERT_STREAMS that are not ACTIVE; of those without one the name of their class."""
+    entries = getattr(settings, "ALERT_STREAMS", None)
+    listed = entries if isinstance(entries, Sequence) else ()
+    off = [entry for entry in listed if isinstance(entry, Mapping) and not entry.get("ACTIVE", True)]
+    return [str(entry.get("LABEL") or _free_label(str(entry.get("NAME", "")), set())) for entry in off]
 
 
 def _free_label(name: str, taken: set[str]) -> str:
@@ -194,6 +205,9 @@ def _topic(key: str, value: Any, delivery: DeliverySettings) -> TopicSettings:
         raise ConfigurationError(
             f"TOPIC_HANDLERS[{key!r}] names no handler.", hint='Use a dotted path, or {"HANDLER": "dotted.path", …}.'
         )
+    options = value.get("OPTIONS", {})
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(f"OPTIONS of {key!r} is not a dict.", hint="See the documents of its handler.")
     on_error = value.get("ON_ERROR", "dead_letter")
     if on_error not in ("dead_letter", "reject"):
         raise ConfigurationError(f"ON_ERROR of {key!r} is {on_error!r}.", hint='Use "dead_letter" or "reject".')
@@ -202,19 +216,20 @@ def _topic(key: str, value: Any, delivery: DeliverySettings) -> TopicSettings:
         key,
         value["HANDLER"],
         _delivery(delivery, rest),
-        options=dict(value.get("OPTIONS", {})),
+        options=dict(options),
         atomic=bool(value.get("ATOMIC", True)),
         on_error=on_error,
     )
 
 
-def _delivery(
-    base: DeliverySettings, given: Mapping[str, Any], ignored: set[str] | frozenset[str] = frozenset()
-) -> DeliverySettings:
+def _delivery(base: DeliverySettings, given: Any, ignored: set[str] | frozenset[str] = frozenset()) -> DeliverySettings:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError("the settings of the delivery are not a dict.", hint="See docs/reference/settings.md.")
     changes: dict[str, Any] = {}
     names = {f.name.upper(): f.name for f in fields(DeliverySettings)}
     for key, value in given.items():
         if key in ignored:
+            _checked(key, value)
             continue
         if key not in names:
             raise ConfigurationError(f"unknown setting {key}.", hint=f"Known are {', '.join(sorted(names))}.")
@@ -230,6 +245,16 @@ def _retry(base: RetrySettings, given: Any) -> RetrySettings:
 
 
 _MAY_BE_ZERO = {"REJECTIONS_DAYS", "MIN_WAIT_S", "MAX_CONSECUTIVE_FAILURES", "MAX_FAILURE_SHARE"}
+_WHOLE_NUMBERS = {
+    name.upper()
+    for of in (DeliverySettings, RetrySettings)
+    for name, kind in of.__annotations__.items()
+    if kind == "int"
+}
+#: Seconds, bytes or alerts: nobody means more, and what waits for infinity waits for nothing.
+_LARGE = 10**10
+#: Days: a date so long ago can still be told.
+_LARGEST = {"REJECTIONS_DAYS": 36_500, "BACKOFF": 1000, "MAX_FAILURE_SHARE": 1}
 _WORDS = {"START": ("earliest", "latest"), "ON_GAP": ("continue", "stop")}
 
 
@@ -243,7 +268,15 @@ def _checked(key: str, value: Any) -> Any:
         if not isinstance(value, bool):
             raise ConfigurationError(f"{key} is {value!r}.", hint="Use True or False.")
         return value
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or value < 0 or (value == 0 and key not in _MAY_BE_ZERO):
-        raise ConfigurationError(f"{key} is {value!r}.", hint=f"{key} is a number above 0.")
+    kind = int if key in _WHOLE_NUMBERS else (int, float)
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    may_be_zero = key in _MAY_BE_ZERO
+    if not is_number or not 0 <= value <= _LARGEST.get(key, _LARGE) or (value == 0 and not may_be_zero):
+        raise ConfigurationError(f"{key} is {value!r}.", hint=_range_of(key))
     return value
+
+
+def _range_of(key: str) -> str:
+    number = "a whole number" if key in _WHOLE_NUMBERS else "a number"
+    least = "from 0" if key in _MAY_BE_ZERO else "above 0,"
+    return f"{key} is {number} {least} to {_LARGEST.get(key, _LARGE):,}."

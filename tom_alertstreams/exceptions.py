@@ -19,12 +19,15 @@ class AlertStreamError(Exception):
         partition: int | None = None,
         offset: int | None = None,
         hint: str | None = None,
+        details: str = "",
     ) -> None:
         """
         :param message: what happened; the class's docstring where none is given.
         :param stream: label of the stream, as set by LABEL in ALERT_STREAMS.
         :param topic: Kafka topic, with ``partition`` and ``offset`` the coordinates of the alert.
         :param hint: what to do next, in one sentence.
+        :param details: words of another error, a sentence or more: they may tell of an alert or of a row, so staff alone
+            sees them.
         """
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
         self.stream = stream
@@ -32,6 +35,7 @@ class AlertStreamError(Exception):
         self.partition = partition
         self.offset = offset
         self.hint = hint
+        self.details = details
         super().__init__(self.message)
 
     @property
@@ -45,8 +49,16 @@ class AlertStreamError(Exception):
         return ", ".join(part for part in (self.stream, place) if part)
 
     def __str__(self) -> str:
+        return self._text(self.details)
+
+    @property
+    def public(self) -> str:
+        """The same without the details."""
+        return self._text("")
+
+    def _text(self, details: str) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text} {self.hint}" if self.hint else text
+        return " ".join(filter(None, (text, details, self.hint)))
 
 
 class ConfigurationError(AlertStreamError, ImproperlyConfigured):
@@ -79,6 +91,10 @@ class NoHandler(PermanentError):
 
 class HandlerExit(PermanentError):
     """The handler called sys.exit()."""
+
+
+class HandlerAborted(AlertStreamError):
+    """The handler raised what is no Exception."""
 
 
 class FatalStreamError(AlertStreamError):

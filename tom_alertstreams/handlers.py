@@ -133,16 +133,27 @@ def batch_handler(
     return mark(function) if function is not None else mark
 
 
-def resolve(path: str, options: Mapping[str, Any] | None = None, v1_arguments: int | None = 1) -> Handler:
+def is_marked(function: Any) -> bool:
+    """Whether it was written with one of our decorators."""
+    return isinstance(getattr(function, _MARK, None), Mark)
+
+
+def resolve(
+    path: str,
+    options: Mapping[str, Any] | None = None,
+    v1_arguments: int | None = 1,
+    function: Callable[..., Any] | None = None,
+) -> Handler:
     """Import a handler and decide, once, how it is called.
 
     :param path: dotted path of the function.
     :param options: OPTIONS of the topic.
     :param v1_arguments: how many positional arguments a 1.x handler of this stream gets; None where the stream
         has no 1.x shape, so that an unmarked function gets the Alert.
+    :param function: what is called in place of what the path names.
     :raises ConfigurationError: the path cannot be imported, is not callable, or its options do not fit.
     """
-    function = _import(path)
+    function = function or _import(path)
     mark: Mark | None = getattr(function, _MARK, None)
     if mark is None:
         if options:

@@ -10,9 +10,14 @@ import logging
 import sys
 from collections.abc import MutableMapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+#: What a line may carry as ``extra``, and nothing else: attributes of the record, for whoever searches logs.
+EXTRA: Final = ("stream", "topic", "partition", "offset")
 
 if TYPE_CHECKING:
+    from .alerts import Alert
+
     _Adapter = logging.LoggerAdapter[logging.Logger]
 else:  # Python 3.10 cannot say of what
     _Adapter = logging.LoggerAdapter
@@ -32,6 +37,11 @@ class CarefulLogger(_Adapter):
         except Exception as error:  # noqa: BLE001  (whatever a handler raises)
             with suppress(Exception):
                 sys.stderr.write(f"{self.logger.name}: a line could not be logged: {type(error).__name__}\n")
+
+
+def where(alert: Alert) -> dict[str, Any]:
+    """Where an alert comes from, as ``extra`` of a line about it."""
+    return {"stream": alert.stream, "topic": alert.topic, "partition": alert.partition, "offset": alert.offset}
 
 
 def get_logger(name: str) -> CarefulLogger:

@@ -76,6 +76,8 @@ class DeadLetter(models.Model):
     topic = models.CharField(max_length=249)
     partition = models.IntegerField()
     offset = models.BigIntegerField()
+    #: A topic that was deleted and made anew has its offsets again: then two letters are of different alerts.
+    generation = models.PositiveIntegerField(default=0, editable=False)
     key = models.BinaryField(null=True)
     #: ``[[name, base64 of the value or null], …]``
     headers = models.JSONField(default=list)
@@ -99,14 +101,67 @@ class DeadLetter(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster", "group_id", "topic", "partition", "offset", "handler"],
+                fields=["cluster", "group_id", "topic", "partition", "offset", "handler", "generation"],
                 name="alertstreams_deadletter_unique",
             )
         ]
-        indexes = [models.Index(fields=["group_id", "state", "next_attempt_at"], name="alertstreams_deadletter_due")]
+        indexes = [
+            models.Index(fields=["group_id", "state", "next_attempt_at"], name="alertstreams_deadletter_due"),
+            # All that groups and counts ask, so that the letters themselves, traceback and all, need not be read for them.
+            models.Index(
+                fields=[
+                    "state",
+                    "stream",
+                    "handler",
+                    "fingerprint",
+                    "error_class",
+                    "topic",
+                    "first_failed_at",
+                    "updated_at",
+                    "id",
+                ],
+                name="alertstreams_deadletter_cause",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]@{self.offset}: {self.error_class}"
+
+
+class LetterAction(models.Model):
+    """What somebody did to dead letters: tried them again, or gave them up."""
+
+    class Kind(models.TextChoices):
+        """What was done."""
+
+        REPLAY = "replay", "replayed"
+        DISMISS = "dismiss", "dismissed"
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    #: The name of the user; of one at a terminal, that of the login and the machine.
+    who = models.CharField(max_length=255)
+    started = models.DateTimeField(default=timezone.now, db_index=True)
+    #: Null while it goes on; it can be resumed then.
+    finished = models.DateTimeField(null=True, blank=True)
+    #: Which letters: the fields of ``delivery.letters.LetterFilter`` that chose.
+    chosen = models.JSONField(default=dict)
+    total = models.PositiveIntegerField(default=0)
+    #: done, rejected, waiting, dead, dismissed → letters.
+    became = models.JSONField(default=dict, blank=True)
+    #: Why letters were left as they were → how many.
+    left = models.JSONField(default=dict, blank=True)
+    #: The id of the last letter that it is through with: it takes them in this order.
+    reached = models.BigIntegerField(default=0, editable=False)
+    #: Until then another process or page is at it.
+    held_until = models.DateTimeField(null=True, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.total:,} {self.get_kind_display()} by {self.who} at {self.started:%Y-%m-%d %H:%M}"
+
+    @property
+    def done(self) -> int:
+        """Letters that need nothing more from it."""
+        return int(sum(self.became.values()) + sum(self.left.values()))
 
 
 class StreamRun(models.Model):
@@ -117,13 +172,19 @@ class StreamRun(models.Model):
 
         STARTING = "starting", "starting"
         RUNNING = "running", "running"
-        WAITING = "waiting", "waiting for something outside"
+        NO_TOPIC = "no_topic", "finds no topic"
+        WAITING = "waiting", "waiting"
         STOPPED = "stopped", "stopped"
         DOWN = "down", "down"
         STUCK = "stuck", "stuck in one alert"
         FUSE = "fuse", "stopped by its fuse"
-        TAKEN = "taken", "stopped: another database reads with its group"
-        GAP = "gap", "stopped: alerts are missing on the broker"
+        TAKEN = "taken", "taken over by another database"
+        GAP = "gap", "stopped at a gap"
+
+        @property
+        def needs_you(self) -> bool:
+            """Whether the stream has stopped until somebody acts; to start it again helps nobody."""
+            return self in (StreamRun.State.FUSE, StreamRun.State.TAKEN, StreamRun.State.GAP)
 
     stream = models.CharField(max_length=100, db_index=True)
     group_id = models.CharField(max_length=255, blank=True)
@@ -131,10 +192,16 @@ class StreamRun(models.Model):
     heartbeat = models.DateTimeField(default=timezone.now)
     ended = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.STARTING)
-    #: Why it waits, stopped or is down, in words.
+    #: Why it waits, stopped or is down, in words for everybody; ``last_error`` has those of the error, for staff.
     reason = models.TextField(blank=True)
     last_error = models.TextField(blank=True)
     lag = models.BigIntegerField(null=True, blank=True)
+    #: Of the partitions that are its own: topic → ``{"handler": dotted path, "lag": alerts not handled yet}``.
+    topics = models.JSONField(default=dict, blank=True)
+    #: Alerts that this life has brought so far.
+    received = models.BigIntegerField(default=0)
+    #: Alerts a second since the heartbeat before.
+    rate = models.FloatField(null=True, blank=True)
     #: The fuse has blown in this life, or in one before it, and no alert has succeeded since; null until that is known.
     fuse_blown = models.BooleanField(null=True)
     #: Alerts that the broker did not have any more:
@@ -147,6 +214,37 @@ class StreamRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream} on {self.host} since {self.started:%Y-%m-%d %H:%M}"
+
+
+class Alarm(models.Model):
+    """Something that somebody was told of: it goes on until it is over."""
+
+    class Kind(models.TextChoices):
+        """What is wrong."""
+
+        DOWN = "down", "does not run"
+        FUSE = "fuse", "stopped by its fuse"
+        SILENT = "silent", "brings nothing"
+        LETTERS = "letters", "dead letters grow"
+
+    stream = models.CharField(max_length=100)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    reason = models.TextField(blank=True)
+    began = models.DateTimeField(default=timezone.now)
+    #: When it was told last; null where that has not succeeded yet.
+    told = models.DateTimeField(null=True, blank=True)
+    over = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            # One process tells it, however many read the stream.
+            models.UniqueConstraint(
+                fields=["stream", "kind"], condition=models.Q(over__isnull=True), name="alertstreams_alarm_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.get_kind_display()} since {self.began:%Y-%m-%d %H:%M}"
 
 
 class OutcomeCount(models.Model):

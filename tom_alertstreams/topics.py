@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 EVERYTHING = "*"
 #: Kafka's own topics (``__consumer_offsets``) begin so; the key ``*`` never means them.
 INTERNAL = "__"
+#: Topics on which a provider sends something every second, or every minute, so that who listens knows that the connection
+#: lives. They are no alerts of the sky: what tells when the last alert came, or how many came, leaves them out.
+HEARTBEAT_TOPICS: Final = ("gcn.heartbeat", "sys.heartbeat", "sys.heartbeat-cit")
 
 
 def is_pattern(key: str) -> bool:
@@ -75,18 +79,27 @@ def _as_regex(key: str, prefix_regex: bool) -> re.Pattern[str]:
 
 
 def glob_regex(key: str) -> str:
-    """A glob as an anchored regular expression that Python and POSIX read alike."""
-    parts = []
-    for character in key:
-        if character == "*":
-            parts.append(".*")
-        elif character == "?":
-            parts.append(".")
-        elif character in ".+()|^${}\\":
-            parts.append(f"[{character}]" if character not in "^\\" else f"\\{character}")
-        else:
-            parts.append(character)
-    return f"^{''.join(parts)}$"
+    """A glob as an anchored regular expression that Python and POSIX read alike. What is no class in it is meant literally."""
+    regex = "".join(_of_part(part, as_class=len(part) > 1) for part in _GLOB_PARTS.findall(key))
+    try:
+        re.compile(regex)
+    except re.error:  # as [z-a]
+        regex = "".join(_of_part(character, as_class=False) for character in key)
+    return f"^{regex}$"
+
+
+#: A class, as ``[0-9]``, ``[!a]`` or ``[]a]``; else one character.
+_GLOB_PARTS: Final = re.compile(r"\[[!^]?\]?[^\]]*\]|.", re.DOTALL)
+
+
+def _of_part(part: str, *, as_class: bool) -> str:
+    if as_class:
+        return f"[^{part[2:]}" if part[1] == "!" else part
+    if part in "*?":
+        return ".*" if part == "*" else "."
+    if part in "^\\[":
+        return f"\\{part}"
+    return f"[{part}]" if part in ".+()|${}" else part
 
 
 def _as_posix(pattern: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from alerce_stream.decoding import shipped_schemas
 from alerce_stream.messages import ALERT_FIELDS, OBJECT_FIELDS
+from alerce_stream.ztf_numbers import SID, ztf_number
 
 from .features import ABSENT, FEATURES
 from .stories import BRANCHES, SimulatedObject, probabilities
@@ -39,8 +40,8 @@ def fields_of(schema: str) -> Mapping[str, Any]:
 
 
 def has_numbers(schema: str) -> bool:
-    """Whether it names objects by numbers."""
-    return any(fields_of(schema).get(name) == "long" for name in OBJECT_FIELDS)
+    """Whether its objects have no names, as Rubin's."""
+    return any(fields_of(schema).get(name) == "long" for name in OBJECT_FIELDS if name != "oid")
 
 
 def names_objects(schema: str) -> bool:
@@ -81,7 +82,8 @@ def _value(name: str, kind: Any, look: Look) -> Any:
         # Of Rubin's two ids one is 0: what moves has none among the fixed stars.
         moving = look.item.class_name == "asteroid"
         absent = (name == "ssObjectId" and not moving) or (name == "diaObjectId" and moving)
-        return 0 if absent else _typed(kind, look.item.oid)
+        oid = look.item.oid
+        return 0 if absent else ztf_number(oid) if kind == "long" and oid.startswith("ZTF") else _typed(kind, oid)
     if name in ALERT_FIELDS:
         return _typed(kind, look.alert_number)
     if name == "features":
@@ -127,6 +129,7 @@ _MADE: Final[Mapping[str, Callable[[Look], Any]]] = {
     "lc_classification": lambda look: {
         "probabilities": dict(look.probabilities), "class": look.class_name, "hierarchical": _hierarchy(look),
     },
+    "sid": lambda look: SID,
     "ra": lambda look: look.item.position.ra,
     "dec": lambda look: look.item.position.dec,
     "midpointMjdTai": lambda look: round(40587 + look.sent.timestamp() / 86400, 6),

@@ -59,10 +59,10 @@ def draw(dice: random.Random, number: int, changing: float, *, numbered: bool) -
     """The object of this number.
 
     :param changing: how many of those with a light curve are taken for something else at first.
-    :param numbered: its name is a number, as in the surveys of 2026.
+    :param numbered: its name is a number, as Rubin's.
     """
     letters = "".join(dice.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(7))
-    oid = str(36_028_000_000_000_000 + dice.randrange(10**12)) if numbered else f"ZTF26{letters}"
+    oid = str(170_028_000_000_000_000 + dice.randrange(10**12)) if numbered else f"ZTF26{letters}"
     position = Position(round(dice.uniform(0, 360), 6), round(dice.uniform(-30, 85), 6))
     class_name = _KINDS[number % len(_KINDS)]
     first = class_name

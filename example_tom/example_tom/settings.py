@@ -22,13 +22,18 @@ INSTALLED_APPS = [
     "tom_alertstreams.ingest",
     "alerce_stream",
     "apf_bridge",
-    "example_tom",
+    "bootstrap",  # django-bootstrap-static
 ]
 MIDDLEWARE = [*TOMTOOLKIT_MIDDLEWARE]
 AUTHENTICATION_BACKENDS = [*TOMTOOLKIT_AUTHENTICATION_BACKENDS]
 ROOT_URLCONF = "example_tom.urls"
 WSGI_APPLICATION = "example_tom.wsgi.application"
 CRISPY_TEMPLATE_PACK = "bootstrap5"
+# Bootstrap from this server, so that pages look as they should on a telescope's network without the Internet too.
+BOOTSTRAP5 = {
+    "css_url": {"url": "/static/bootstrap/css/bootstrap.min.css"},
+    "javascript_url": {"url": "/static/bootstrap/js/bootstrap.bundle.min.js"},
+}
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

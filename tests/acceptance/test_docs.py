@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
@@ -13,14 +16,23 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.module_loading import import_string
+from tom_targets.models import Target
 
 from alerce_stream.options import AlerceOptions
 from alerce_stream.versions import shipped_versions
+from tests import busy_night, screenshots
 from tests.acceptance.documents import DOCS, DOCUMENTS, OTHERS, ROOT, SHIPPED, dotted_paths, name_of
+from tests.busy_streams import STREAMS
+from tests.our_pages import pages
 from tom_alertstreams import conf, exceptions
+from tom_alertstreams.alarms.options import AlarmSettings
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.alertstreams import diagnosis
 from tom_alertstreams.conf import DeliverySettings, RetrySettings
@@ -30,6 +42,7 @@ from tom_alertstreams.ingest import sky_rule
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import RejectCode
 from tom_alertstreams.models import DeadLetter
+from tom_alertstreams.status import ADVICE
 
 REFERENCE = DOCS / "reference"
 
@@ -102,6 +115,7 @@ def test_make_targets_exist(document: Path) -> None:
 
 
 OUR_COMMANDS = (
+    "alertstreams",
     "readstreams",
     "checkstreams",
     "hoptestpub",
@@ -110,6 +124,8 @@ OUR_COMMANDS = (
     "prunealerts",
     "tryalert",
     "startalerthandler",
+    "newapfstep",
+    "runapfstep",
 )
 
 
@@ -178,6 +194,15 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 310
 
 
+def test_pictures_are_small_and_shown() -> None:
+    shown = {
+        Path(name).name for document in DOCUMENTS for name in re.findall(r"images/([\w-]+\.png)", document.read_text())
+    }
+    pictures = list((DOCS / "images").iterdir())
+    assert {picture.name: picture.stat().st_size for picture in pictures if picture.stat().st_size > 150_000} == {}
+    assert {picture.name for picture in pictures} == shown
+
+
 def test_extras_of_the_readme_exist() -> None:
     requested = {
         extra.strip()
@@ -204,6 +229,47 @@ def test_tests_and_mutants_of_the_promises_exist() -> None:
     assert [patch for patch in patches if not (ROOT / "tests" / "mutants" / patch).exists()] == []
 
 
+@pytest.mark.django_db
+def test_every_page_has_a_picture(client: Client, settings: Any) -> None:
+    """Those that tests/screenshots.py takes, of the same rows, without a browser."""
+    busy_night.fill(timezone.now())
+    settings.ALERT_STREAMS = STREAMS
+    client.force_login(User.objects.create_user("astronomer", is_staff=True))
+    taken = {page.name for page in pages(client)} | {screenshots.ON_A_PHONE, screenshots.IN_THE_DARK}
+    assert taken == {picture.stem for picture in screenshots.IMAGES.iterdir()}
+
+
+@pytest.mark.django_db
+def test_what_the_toolkit_loads_from_other_servers(client: Client, tmp_path: Path) -> None:
+    text = (DOCS / "how-to" / "pages.md").read_text().partition("## Without the Internet")[2].partition("\n## ")[0]
+    named = {
+        host
+        for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)
+        for host in re.findall(r"`([\w-]+(?:\.[\w-]+)+)`", row)
+    }
+    target = Target.objects.create(name="a", type="SIDEREAL", ra=1, dec=2, permissions="PUBLIC")
+    client.force_login(User.objects.create_superuser("astronomer"))
+    streams, one, targets = reverse("tom_alertstreams:streams"), f"/targets/{target.pk}/", reverse("targets:list")
+    loaded: set[str] = set()
+    for address in (streams, one, targets):
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        page = answer.content.decode()
+        loaded |= set(re.findall(r"""<(?:script|link|img)\b[^>]*?(?:src|href)=["'](?:https?:)?//([^/"']+)""", page))
+        loaded |= set(re.findall(r"""\bfetch\(["']https?://([^/"']+)""", page))
+    assert len(loaded) > 3
+    assert loaded <= named
+
+    # The recipe leaves nothing of the frame to others.
+    [recipe] = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line for line in recipe.splitlines() if not line.startswith(("pip ", "curl "))]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-ec", "\n".join(lines)], cwd=tmp_path, env={"PATH": path}, check=True)
+    base = (tmp_path / "templates" / "tom_common" / "base.html").read_text()
+    assert "src=\"{% static 'alpine.min.js' %}\"" in base
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', base)
+
+
 # --- reference ----------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +283,7 @@ def fields_of(dataclass: Any, inherited: Any = None) -> Iterator[tuple[str, Any]
     [
         ("DELIVERY", dict(fields_of(DeliverySettings))),
         ("RETRY", dict(fields_of(RetrySettings))),
+        ("ALERT_STREAMS_ALARMS", dict(fields_of(AlarmSettings))),
         ("Options of the ready-made handlers", dict(fields_of(IngestOptions))),
         ("Of ALeRCE's handler besides", dict(fields_of(AlerceOptions, IngestOptions))),
     ],
@@ -279,6 +346,12 @@ def test_states_of_dead_letters() -> None:
     assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))) == set(
         DeadLetter.State.values
     )
+
+
+def test_states_of_streams() -> None:
+    """Word for word as the card of a stream says what to do."""
+    rows = table(DOCS / "how-to" / "pages.md", "States")
+    assert {state: cells[-1] for state, cells in rows.items()} == dict(ADVICE.values())
 
 
 def test_checks() -> None:

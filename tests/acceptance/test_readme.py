@@ -119,7 +119,7 @@ def test_handlers_of_samples_exist(document: Path) -> None:
         f"{name}.{node.name}"
         for name, source in samples.modules.items()
         for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
     }
     named = set(re.findall(r"\"(mytom(?:\.\w+)+)\"", "".join(samples.settings)))
     assert named <= shown

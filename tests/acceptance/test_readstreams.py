@@ -13,20 +13,6 @@ from tests.processes import Process, Tom, output, running, wait_until
 from tests.streams import entry
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database to copy: making the tables of a TOM takes seconds."""
-    tom = Tom(tmp_path_factory.mktemp("migrated"))
-    tom.migrate()
-    return tom.folder / "tom.sqlite3"
-
-
-@pytest.fixture
-def tom(migrated: Path, tmp_path: Path) -> Tom:
-    (tmp_path / "tom.sqlite3").write_bytes(migrated.read_bytes())
-    return Tom(tmp_path)
-
-
 @pytest.fixture
 def stream(tom: Tom, broker: ScriptedBroker, topic: str, group_id: str) -> ScriptedBroker:
     """One stream on ``topic`` whose handler can be held up."""

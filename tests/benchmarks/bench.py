@@ -51,6 +51,9 @@ class Size:
     latency_s: int = 30
     #: Of surveys, 70 to 140 kB each.
     packets: int = 4_000
+    #: Behind the pages; of dead letters, rejections and Targets a tenth.
+    page_alerts: int = 1_000_000
+    page_requests: int = 40
 
     @property
     def objects(self) -> int:
@@ -58,7 +61,16 @@ class Size:
         return max(1, self.alerts // 5)
 
 
-MINUTE = Size(alerts=3_000, repeats=1, slow_alerts=60, targets=10_000, latency_s=5, packets=100)
+MINUTE = Size(
+    alerts=3_000,
+    repeats=1,
+    slow_alerts=60,
+    targets=10_000,
+    latency_s=5,
+    packets=100,
+    page_alerts=20_000,
+    page_requests=5,
+)
 
 
 @dataclass(frozen=True)

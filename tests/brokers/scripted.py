@@ -56,8 +56,13 @@ class ScriptedBroker(Publisher):
     brokers go down and requests fail on command. It keeps 5 MB a partition and knows no authentication.
     """
 
-    #: As for the embedded broker, but a session may be shorter than its 3 s for joining.
-    CONSUMER_CONFIG: ClassVar[Mapping[str, Any]] = {**EmbeddedBroker.CONSUMER_CONFIG, "session.timeout.ms": 2000}
+    #: As for the embedded broker, but a session may be shorter than its 3 s for joining. Every second consumer joins twice
+    #: (its first metadata are without racks), and waits for as long as a session is longer than 1 s.
+    CONSUMER_CONFIG: ClassVar[Mapping[str, Any]] = {
+        **EmbeddedBroker.CONSUMER_CONFIG,
+        "session.timeout.ms": 1300,
+        "heartbeat.interval.ms": 300,
+    }
     # Kafka's numbers of requests, for push_errors.
     PRODUCE, FETCH, METADATA, OFFSET_COMMIT, OFFSET_FETCH, JOIN_GROUP, HEARTBEAT = 0, 1, 3, 8, 9, 11, 12
 

@@ -262,8 +262,8 @@ def test_a_look_up_that_takes_longer_than_one_try_goes_on_where_it_was(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One request for ten objects, ten requests a second, half a second for each try: 60 objects need several."""
-    monkeypatch.setattr("alerce_stream.resolver.IDS_PER_REQUEST", 10)
+    """One request for three objects, ten requests a second, 0.25 s for each try: more than nine objects need several."""
+    monkeypatch.setattr("alerce_stream.resolver.IDS_PER_REQUEST", 3)
     monkeypatch.setattr("alerce_stream.resolver.PATIENCE_S", 0.25)
     night = SimulatedNight(objects=150, days=DAYS)
     api.positions = dict(night.positions)

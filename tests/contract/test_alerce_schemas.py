@@ -20,6 +20,7 @@ from alerce_stream.resolver import Position
 from alerce_stream.streams import AlerceAlertStream
 from alerce_stream.testing import Framing, encode
 from alerce_stream.versions import shipped_versions
+from alerce_stream.ztf_numbers import ztf_name
 from tests.brokers import PASSWORD, USER, RunningKafka, ScriptedBroker
 from tests.contract.test_alerce import HANDLER, make
 from tests.streams import counts, run_once
@@ -191,11 +192,11 @@ def test_a_version_of_next_year(own_broker: ScriptedBroker, group_id: str, caplo
     fastavro.schemaless_writer(bare, fastavro.parse_schema(NEXT), third)
     topic, known = "stamp_classifier_20270101", {"CREATE": "never"}
     for oid in ids:
-        Target.objects.create(name=str(oid), type="SIDEREAL", ra=1.0, dec=2.0)
+        Target.objects.create(name=ztf_name(str(oid)), type="SIDEREAL", ra=1.0, dec=2.0)
     publish(own_broker, topic, container(NEXT, first), container(NEXT, second), bare.getvalue())
     run_once(stream(own_broker, group_id, known))
     for oid in ids:
-        assert rows(str(oid)) == RECORD["probabilities"]
+        assert rows(ztf_name(str(oid))) == RECORD["probabilities"]
     assert sum("a schema that is not known yet" in record.getMessage() for record in caplog.records) == 1
 
 

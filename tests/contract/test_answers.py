@@ -16,7 +16,7 @@ from tests.effects.models import Effect
 from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, make, publish, run_once
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.delivery import loop
+from tom_alertstreams.delivery import hourly, loop
 from tom_alertstreams.delivery.preparing import Preparer
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.waiting import WaitingAlerts
@@ -278,6 +278,52 @@ class TestAnswers:
         finally:
             housekeeping.disconnect(look)
         assert seen == [(0, False, [topic])]
+
+    def test_old_rejections_are_forgotten_little_by_little(
+        self, broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Alerts do not wait for a million rows; with --once all are gone in the end."""
+        monkeypatch.setattr(hourly, "_AT_ONCE", 3)
+        monkeypatch.setattr(hourly, "_AT_A_TURN_S", 0.0)
+        left: list[int] = []
+        old = timezone.now() - timedelta(days=8)
+        Rejection.objects.bulk_create(
+            Rejection(stream=stream, topic="old", partition=0, offset=offset, time=old)
+            for offset in range(60)
+            for stream in ("test", "other")
+        )
+        handlers.trouble.append(lambda alert: left.append(Rejection.objects.filter(stream="test").count()))
+        publish(broker, topic, 2)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "one"}, delivery={"BATCH_SIZE": 1}))
+        assert left[0] - left[1] == 3
+        assert left[1] > 0
+        assert set(Rejection.objects.values_list("stream", flat=True)) == {"other"}
+        assert Rejection.objects.count() == 60
+
+    def test_housekeeping_that_fails_stops_neither_the_alerts_nor_others(
+        self, broker: ScriptedBroker, topic: str, group_id: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        called: list[str] = []
+
+        def fails(**_more: Any) -> None:
+            called.append("fails")
+            raise ZeroDivisionError("a bug")
+
+        def follows(**_more: Any) -> None:
+            called.append("follows")
+
+        publish(broker, topic, 3)
+        for receiver in (fails, follows):
+            housekeeping.connect(receiver)
+        try:
+            status = run_once(make(broker.bootstrap_servers, group_id, {topic: "one"}))
+        finally:
+            for receiver in (fails, follows):
+                housekeeping.disconnect(receiver)
+        assert effects(topic) == [0, 1, 2]
+        assert called == ["fails", "follows"]
+        assert "fails has failed" in status.last_error
+        assert "ZeroDivisionError: a bug" in caplog.text
 
     def test_the_call_announced_for_2_0(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         publish(broker, topic, 1)

@@ -5,10 +5,11 @@ After each run the books are balanced.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.brokers import ScriptedBroker
 from tests.contract.books import Message, balanced, outcomes, publish
 from tests.effects import handlers
 from tests.effects.models import Effect, OnlyOnce
+from tests.faults import gated
 from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, make, run_once
 from tom_alertstreams.alerts import Alert
@@ -45,7 +47,7 @@ class Speechless(Exception):
         raise KeyError("text")
 
 
-def _raise(errors: dict[int, Exception]) -> None:
+def _raise(errors: Mapping[int, BaseException]) -> None:
     """Let the handler raise these, by offset, at every try."""
 
     def fail(alert: Alert) -> None:
@@ -114,6 +116,45 @@ class TestHandlersThatFail:
         run_once(make(broker.bootstrap_servers, group_id, {topic: "write_then_trouble"}))
         balanced(topic, messages, group_id)
         assert outcomes(topic, 3) == {0: "done", 1: "dead:HandlerExit", 2: "done"}
+
+    @pytest.mark.parametrize("handler", STYLES)
+    def test_what_is_raised_and_is_no_exception_is_a_failure(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str
+    ) -> None:
+        """As of asyncio and of gevent, whose time-outs and cancellations come through ``except Exception``."""
+        _raise({1: asyncio.CancelledError(), 3: GeneratorExit()})
+        messages: list[Message] = [(handlers.content(n=n), None) for n in range(5)]
+        publish(broker, topic, messages)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        balanced(topic, messages, group_id)
+        assert outcomes(topic, 5) == {
+            0: "done", 1: "dead:HandlerAborted", 2: "done", 3: "dead:HandlerAborted", 4: "done"
+        }  # fmt: skip
+        letter = DeadLetter.objects.get(offset=1)
+        assert (letter.attempts, letter.error) == (3, "the handler raised CancelledError, which is no Exception.")
+
+    @pytest.mark.parametrize(
+        ("error", "outcome"),
+        [(SystemExit(2), "dead:HandlerExit"), (asyncio.CancelledError(), "dead:HandlerAborted")],
+    )
+    def test_a_look_up_that_ends_its_program(
+        self, broker: ScriptedBroker, topic: str, group_id: str, error: BaseException, outcome: str
+    ) -> None:
+        """In ``prepare``, which runs in another thread."""
+
+        def leave(alerts: list[Alert]) -> None:
+            if any(alert.offset == 1 for alert in alerts):
+                raise error
+
+        messages: list[Message] = [(handlers.content(n=n), None) for n in range(3)]
+        publish(broker, topic, messages)
+        gated.looking_up.append(leave)
+        try:
+            run_once(make(broker.bootstrap_servers, group_id, {topic: "tests.faults.gated.looked_up"}))
+        finally:
+            gated.looking_up.clear()
+        balanced(topic, messages, group_id)
+        assert outcomes(topic, 3) == {0: "done", 1: outcome, 2: "done"}
 
     @pytest.mark.parametrize("handler", STYLES)
     def test_an_answer_that_cannot_be_stored_stops_nobody(

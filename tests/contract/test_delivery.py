@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from datetime import timedelta
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
 from tests import streams
 from tests.brokers import ScriptedBroker
@@ -53,7 +57,7 @@ class TestOncePerAlert:
     ) -> None:
         """The process dies between the handler's write and the commit."""
 
-        class Killed(BaseException):
+        class Killed(KeyboardInterrupt):
             pass
 
         def die(alert: Alert) -> None:
@@ -116,6 +120,65 @@ class TestOncePerAlert:
         assert len(effects(topic)) == 8
         assert counts("first") == {"done": 3}
         assert counts("second") == {"done": 5}
+
+
+class TestAfterTheCommit:
+    @pytest.mark.parametrize("handler", ["one", "each", "many"])
+    def test_what_fails_is_told_and_the_rest_is_done(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A mail that cannot be sent is no reason to lose the mails of the alerts beside it."""
+        sent: list[int] = []
+
+        def send_mail(alert: Alert) -> None:
+            if alert.offset == 1:
+                raise OSError(f"the mail server refuses {PASSWORD}")
+            sent.append(alert.offset)
+
+        handlers.trouble.append(lambda alert: transaction.on_commit(functools.partial(send_mail, alert)))
+        publish(broker, topic, 5)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: handler}))
+        assert sent == [0, 2, 3, 4]
+        assert effects(topic) == handlers.calls == [0, 1, 2, 3, 4]
+        assert counts() == {"done": 5}
+        [told] = [record.message for record in caplog.records if "after the commit" in record.message]
+        assert "the mail server refuses" in told
+        assert PASSWORD not in told
+
+
+@pytest.mark.parametrize(
+    ("kept", "state", "letters"),
+    [
+        (b"another alert", "open", 2),
+        (b"another alert", "waiting", 2),
+        (b"another alert", "dismissed", 1),
+        (None, "open", 1),
+    ],
+)
+def test_a_letter_keeps_its_alert_when_the_offset_comes_again(
+    broker: ScriptedBroker, topic: str, group_id: str, kept: bytes | None, state: str, letters: int
+) -> None:
+    """A topic that was made anew has its offsets again, for other alerts. None: it is the same alert."""
+
+    def fail(alert: Alert) -> None:
+        raise ValueError("no")
+
+    handlers.trouble.append(fail)
+    publish(broker, topic, 1)
+    stream = make(broker.bootstrap_servers, group_id, {topic: "one"}, delivery={"RETRY": {"TOTAL": 1}})
+    run_once(stream)
+    first = DeadLetter.objects.get()
+    came = bytes(first.raw or b"")
+    DeadLetter.objects.update(raw=kept or came, state=state, next_attempt_at=timezone.now() + timedelta(days=1))
+    for _ in range(2):
+        StreamPartition.objects.update(next_offset=0)
+        run_once(stream)
+    found = list(DeadLetter.objects.order_by("pk"))
+    assert len(found) == letters
+    assert bytes(found[-1].raw or b"") == came
+    if letters > 1:
+        assert (found[0].pk, bytes(found[0].raw or b""), found[0].state) == (first.pk, kept, state)
+    assert {letter.offset for letter in found} == {0}
 
 
 class TestHandlersThatCannotRunInside:

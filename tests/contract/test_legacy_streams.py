@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -10,18 +12,33 @@ import pytest
 from confluent_kafka import Message
 
 from tests.contract import legacy
+from tests.processes import wait_until
 from tests.streams import counts
+from tom_alertstreams.alertstreams import legacy as legacy_streams
 from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
 from tom_alertstreams.alertstreams.legacy import as_bytes
+from tom_alertstreams.delivery import runs
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
-from tom_alertstreams.exceptions import LookUpUnavailable, RejectAlert
+from tom_alertstreams.exceptions import ConfigurationError, LookUpUnavailable, RejectAlert, RetryLater
+from tom_alertstreams.handlers import alert_handler
 from tom_alertstreams.models import DeadLetter, StreamRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 #: What :func:`handler` is to raise for an alert.
-raises: dict[Any, Exception] = {}
+raises: dict[Any, BaseException] = {}
+
+
+def eats(alert: Any, **keywords: Any) -> None:
+    """As handlers of 1.x do: takes the large part out of what it is given, and then fails."""
+    alert.pop("skymap")
+    raise ValueError("no")
+
+
+@alert_handler
+def marked(alert: Any) -> None:
+    """What no ``listen`` of 1.x can call."""
 
 
 def handler(alert: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -42,6 +59,23 @@ class Numbers(AlertStream):
     def listen(self) -> None:
         for alert in self.alerts:
             self.alert_handler["numbers"](alert, key="any")
+
+
+class Leaves(Numbers):
+    """As written for a script."""
+
+    def listen(self) -> None:
+        raise SystemExit("nothing to do")
+
+
+may_return = threading.Event()
+
+
+class Waits(Numbers):
+    """No alert comes."""
+
+    def listen(self) -> None:
+        may_return.wait(60)
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +111,38 @@ def test_one_that_raises_becomes_a_dead_letter_and_the_rest_goes_on(calls: list[
     assert run_row.ended is not None
 
 
+def test_one_that_ends_its_program_ends_neither_the_stream_nor_its_thread() -> None:
+    raises[2] = SystemExit(1)
+    assert run(1, 2, 3).succeeded
+    assert counts() == {"done": 2, "dead": 1}
+    assert DeadLetter.objects.get().error == "the handler called sys.exit(1)."
+
+
+def test_a_listen_that_ends_its_program_is_down() -> None:
+    assert not run(name="Leaves").succeeded
+    life = StreamRun.objects.get()
+    assert (life.state, life.reason) == ("down", "its listen() has failed: SystemExit")
+    assert life.last_error == "its listen() has failed: SystemExit: nothing to do"
+
+
+def test_one_that_brings_nothing_for_hours_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legacy_streams, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(runs, "HEARTBEAT_S", 0.0)
+    control = Control()
+    options = {"ALERTS": [], "TOPIC_HANDLERS": {"numbers": f"{__name__}.handler"}}
+    stream = get_alert_streams([{"NAME": f"{__name__}.Waits", "LABEL": "test", "OPTIONS": options}])[0]
+    thread = StreamThread(stream, control)
+    thread.start()
+    try:
+        first = wait_until(StreamRun.objects.first, "the run")
+        wait_until(lambda: StreamRun.objects.get().heartbeat > first.heartbeat, "the next heartbeat")
+    finally:
+        may_return.set()
+        thread.join(20)
+    assert not thread.is_alive()
+    assert StreamRun.objects.get().state == "stopped"
+
+
 def test_the_same_alert_again_is_the_same_dead_letter() -> None:
     raises[2] = KeyError("candid")
     run(2)
@@ -98,6 +164,24 @@ def test_the_place_and_the_bytes_of_a_message_are_kept() -> None:
     run(message)
     letter = DeadLetter.objects.get()
     assert (letter.topic, letter.partition, letter.offset, bytes(letter.raw)) == ("fink", 3, 77, b"\x00raw")
+
+
+def test_what_is_kept_is_what_came_and_not_what_the_handler_left() -> None:
+    run({"objectId": "ZTF1", "skymap": [1, 2]}, HANDLER=f"{__name__}.eats")
+    assert json.loads(bytes(DeadLetter.objects.get().raw)) == {"objectId": "ZTF1", "skymap": [1, 2]}
+
+
+def test_nobody_tries_again_so_nothing_waits() -> None:
+    raises["a"] = RetryLater(1, "the catalogue is not there yet", 3600)
+    run("a")
+    assert DeadLetter.objects.get().state == "open"
+    assert counts() == {"dead": 1}
+
+
+@pytest.mark.parametrize("topic", [{"HANDLER": f"{__name__}.marked"}, {"OPTIONS": {"MIN_RB": 0.5}}])
+def test_what_its_listen_cannot_call_is_told_at_the_start(topic: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"reads by a listen\(\) of its own"):
+        run(1, **topic)
 
 
 def test_what_is_away_is_not_the_alerts_fault(calls: list[Any]) -> None:

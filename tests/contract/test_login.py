@@ -108,6 +108,7 @@ class TestLetIn:
                 "first_topics": [topic],
                 "lag": 0,
                 "unknown": 2,
+                "notes": [],
             }
         ]
         assert not StreamPartition.objects.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from tom_alertstreams.exceptions import LookUpUnavailable
 from tom_alertstreams.handlers import batch_handler
 
 #: Files in the folder of TEST_GATE.
-SERVICE, AT_WORK, GO_ON = "service-is-up", "at-work", "go-on"
+SERVICE, AT_WORK, GO_ON, HANGS = "service-is-up", "at-work", "go-on", "hangs"
 
 
 def _file(name: str) -> Path:
@@ -67,3 +68,17 @@ def looked_up(alerts: list[Alert], _found: None) -> None:
     """Writes who it was."""
     for alert in alerts:
         write(alert, alert.stream)
+
+
+def look_up_and_hang(alerts: list[Alert]) -> None:
+    """As without a time-out of its own; only the first call hangs."""
+    if not _file(HANGS).exists():
+        _file(HANGS).touch()
+        threading.Event().wait()
+
+
+@batch_handler(prepare=look_up_and_hang)
+def hanging(alerts: list[Alert], _found: None) -> None:
+    """Writes."""
+    for alert in alerts:
+        write(alert)

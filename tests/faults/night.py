@@ -46,6 +46,9 @@ class Stalled(Exception):
 class Night:
     """A TOM, its topics, and what was sent to them."""
 
+    #: How many alerts are handled.
+    how_far = "SELECT coalesce(sum(next_offset), 0) FROM tom_alertstreams_streampartition"
+
     def __init__(self, servers: Servers, tom: Tom, token: str, mix: Sequence[str]) -> None:
         self.servers = servers
         self.tom = tom
@@ -76,7 +79,7 @@ class Night:
     def handled(self) -> int | None:
         """How many alerts the offsets in the database have passed; None while it is away."""
         try:
-            rows = self.tom.query("SELECT coalesce(sum(next_offset), 0) FROM tom_alertstreams_streampartition")
+            rows = self.tom.query(self.how_far)
         except _AWAY:
             return None
         return int(rows[0][0])

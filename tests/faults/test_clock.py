@@ -69,9 +69,9 @@ def test_a_stream_does_not_mind(broker: ScriptedBroker, topic: str, group_id: st
     thread = StreamThread(make(broker.bootstrap_servers, group_id, {topic: handler}), Control())  # type: ignore[arg-type]
     thread.start()
     try:
-        wait_until(lambda: 7 in effects(topic), "the last alert", 10)
+        wait_until(lambda: 7 in effects(topic), "the last alert")
         # What waits in the database does so by the clock on the wall.
-        wait_until(lambda: len(effects(topic)) >= 8 or jump(timedelta(days=1)), "what waited", 10)  # type: ignore[func-returns-value]
+        wait_until(lambda: len(effects(topic)) >= 8 or jump(timedelta(days=1)), "what waited")  # type: ignore[func-returns-value]
     finally:
         thread.control.stopping.set()
         thread.join(30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
 from tests.marks import CORE_TABLES
-from tests.streams import counts, effects, make, next_offset, publish, run_once
+from tests.processes import wait_until
+from tests.streams import counts, effects, make, next_offset, publish, run_once, send
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import DeliverySettings, StreamSettings
 from tom_alertstreams.delivery import supervisor as supervisor_module
@@ -42,7 +44,7 @@ class TestBlows:
         publish(broker, topic, 100)
         handlers.trouble.append(lambda alert: alert.offset >= 10 and fail(alert))
         stream = fused(broker, group_id, topic, handler, MAX_CONSECUTIVE_FAILURES=5)
-        with pytest.raises(FuseBlown, match=r"5 alerts in a row.*ValueError: the new version cannot do this"):
+        with pytest.raises(FuseBlown, match=r"5 alerts in a row.*ValueError.*the new version cannot do this"):
             run_once(stream)
         # What blew it is rolled back: of a group all of it.
         reached = next_offset(group_id, topic)
@@ -52,7 +54,9 @@ class TestBlows:
         assert not DeadLetter.objects.exclude(state="waiting").exists()
         run = StreamRun.objects.get()
         assert (run.state, run.fuse_blown) == ("fuse", True)
-        assert "5 alerts in a row" in run.reason
+        assert "5 alerts in a row failed (MAX_CONSECUTIVE_FAILURES). The last error was ValueError." in run.reason
+        assert "the new version" not in run.reason
+        assert "the new version cannot do this" in run.last_error
 
     def test_when_too_large_a_share_fails(
         self, broker: ScriptedBroker, topic: str, group_id: str, handler: str
@@ -102,7 +106,7 @@ class TestHalfOpen:
         """However often it is started: no dead letter, and nothing is passed over."""
         for _ in range(3):
             handlers.calls.clear()
-            with pytest.raises(FuseBlown, match="first alert since then failed again"):
+            with pytest.raises(FuseBlown, match="first alert after the restart failed too"):
                 run_once(blown)
             assert set(handlers.calls) == {3}
         assert next_offset(group_id, topic) == 3
@@ -140,12 +144,20 @@ class TestHalfOpen:
 class TestProcess:
     def test_the_others_run_on(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         publish(broker, topic, 10)
-        publish(broker, f"{topic}-sound", 10)
+        broker.create_topic(f"{topic}-sound")
         handlers.trouble.append(lambda alert: alert.topic == topic and fail(alert))
         bad = fused(broker, group_id, topic, "each", MAX_CONSECUTIVE_FAILURES=2)
         sound = make(broker.bootstrap_servers, group_id, {f"{topic}-sound": "each"}, label="sound")
-        supervisor = Supervisor([bad, sound], Control(max_alerts=10), shutdown_s=30)
-        assert supervisor.run() == 0
+        supervisor = Supervisor([bad, sound], Control(), shutdown_s=30)
+        with ThreadPoolExecutor(1) as thread:
+            exit_code = thread.submit(supervisor.run)
+            try:
+                wait_until(StreamRun.objects.filter(stream="test", state="fuse").exists, "the fuse to blow")
+                send(broker, f"{topic}-sound", range(10))
+                wait_until(lambda: len(effects(f"{topic}-sound")) == 10, "the alerts of the other stream")
+            finally:
+                supervisor.control.stopping.set()
+        assert exit_code.result() == 0
         assert effects(f"{topic}-sound") == list(range(10))
 
     def test_a_blown_stream_is_not_started_again(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.brokers import RunningKafka, ScriptedBroker
 from tests.marks import CORE_TABLES
 from tests.processes import wait_until
-from tests.streams import counts, effects, make, next_offset, run_once, send
+from tests.streams import counts, effects, in_a_thread, make, next_offset, run_once, send
+from tom_alertstreams.delivery import topic_ids
+from tom_alertstreams.delivery.runs import State
 from tom_alertstreams.delivery.source import Control
+from tom_alertstreams.delivery.topic_ids import TopicIds
 from tom_alertstreams.exceptions import AlertsMissing
 from tom_alertstreams.models import StreamPartition, StreamRun
 
@@ -52,8 +58,6 @@ class TestDeleted:
         self, stream: tuple[Any, ...], topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It waits and asks again; the stream does not end."""
-        from confluent_kafka import KafkaError, KafkaException
-
         from tom_alertstreams.delivery import gaps
 
         edges, asked = gaps.edges, []
@@ -94,3 +98,104 @@ class TestMadeAnew:
         assert StreamPartition.objects.get(topic=topic).topic_id not in ("", first)
         gap = StreamRun.objects.latest("pk").gaps[0]
         assert (gap["expected"], gap["found"], gap["reason"]) == (5, 0, "the topic was deleted and made anew")
+
+
+class TestShorterThanOurOffset:
+    """A broker that has lost the end of its log, or was restored from a copy; or a topic made anew, where no id tells."""
+
+    @pytest.fixture
+    def stream(self, own_broker: ScriptedBroker, topic: str, group_id: str) -> tuple[Any, ...]:
+        """Five alerts are handled; by the database they were nine, of a topic with an id."""
+        own_broker.create_topic(topic)
+        send(own_broker, topic, range(5))
+        stream = (own_broker.bootstrap_servers, group_id, {topic: "one"})
+        run_once(make(*stream))
+        StreamPartition.objects.update(next_offset=9, topic_id="the-same")
+        return stream
+
+    @pytest.mark.parametrize(
+        ("told", "reason", "begins", "again"),
+        [
+            ("the-same", "the broker has lost the end of the topic", 5, 0),
+            ("another", "the topic was deleted and made anew", 0, 5),
+            (None, "the topic was deleted and made anew", 0, 5),
+        ],
+    )
+    def test_is_read_on_where_it_ends_if_it_is_the_same_topic(
+        self,
+        stream: tuple[Any, ...],
+        own_broker: ScriptedBroker,
+        topic: str,
+        group_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+        told: str | None,
+        reason: str,
+        begins: int,
+        again: int,
+    ) -> None:
+        monkeypatch.setattr(TopicIds, "ask", lambda *_: {topic: told} if told else {})
+        with in_a_thread(make(*stream)) as thread:
+            wait_until(lambda: next_offset(group_id, topic) == 5, "the stream to find its place")
+            assert thread.status.state is State.RUNNING
+            send(own_broker, topic, range(5, 8))
+            wait_until(lambda: next_offset(group_id, topic) == 8, "what comes next")
+        assert counts() == {"done": 8 + again}
+        gap = StreamRun.objects.latest("pk").gaps[0]
+        assert (gap["expected"], gap["found"], gap["reason"]) == (9, begins, reason)
+
+    def test_stop_names_the_command_that_goes_on_there(
+        self, stream: tuple[Any, ...], topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(TopicIds, "ask", lambda *_: {topic: "the-same"})
+        with pytest.raises(AlertsMissing, match=f"seekstream test --to 5 --topic {topic}"):
+            run_once(make(*stream, delivery={"ON_GAP": "stop"}))
+        assert next_offset(group_id, topic) == 9
+
+    def test_on_a_real_broker(self, real_kafka: RunningKafka, topic: str, group_id: str) -> None:
+        real_kafka.create_topic(topic, 1)
+        send(real_kafka, topic, range(5))
+        stream = (real_kafka.bootstrap_servers, group_id, {topic: "one"})
+        run_once(make(*stream))
+        assert StreamPartition.objects.filter(topic=topic).exclude(topic_id="").update(next_offset=9) == 1
+        run_once(make(*stream))
+        assert next_offset(group_id, topic) == 5
+        assert counts() == {"done": 5}
+
+
+class TestIdsOfTopics:
+    @pytest.mark.parametrize(
+        ("code", "asked"),
+        [
+            (KafkaError._TIMED_OUT, 3),
+            (KafkaError.LEADER_NOT_AVAILABLE, 3),
+            (KafkaError._UNSUPPORTED_FEATURE, 1),
+            (KafkaError.UNSUPPORTED_VERSION, 1),
+            (KafkaError.TOPIC_AUTHORIZATION_FAILED, 1),
+        ],
+    )
+    def test_are_asked_for_again_unless_they_are_never_told(
+        self, monkeypatch: pytest.MonkeyPatch, code: int, asked: int
+    ) -> None:
+        """One time-out of one topic is no reason to go by lengths from then on."""
+        questions: list[list[str]] = []
+
+        def describe_topics(names: Any, **_options: Any) -> dict[str, Future[Any]]:
+            questions.append(names)
+            answers = {name: Future[Any]() for name in names}
+            for name, answer in answers.items():
+                if name == "bad":
+                    answer.set_exception(KafkaException(KafkaError(code)))
+                else:
+                    answer.set_result(SimpleNamespace(topic_id=f"id-of-{name}"))
+            return answers
+
+        monkeypatch.setattr(topic_ids, "TopicCollection", list)
+        admin = SimpleNamespace(describe_topics=describe_topics)
+        monkeypatch.setattr(topic_ids, "AdminClient", lambda *_args, **_kwargs: admin)
+        consumer: Any = SimpleNamespace(
+            list_topics=lambda **_options: SimpleNamespace(controller_id=1, brokers={1: None})
+        )
+        ids = TopicIds({})
+        for _ in range(3):
+            assert ids.ask(consumer, ["good", "bad"]) == {"good": "id-of-good"}
+        assert [("bad" in names) for names in questions].count(True) == asked

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from tests.brokers import ScriptedBroker
 from tests.processes import ROOT, wait_until
 from tests.streams import make
 from tom_alertstreams.conf import DeliverySettings, StreamSettings
+from tom_alertstreams.delivery import intake as intake_module
 from tom_alertstreams.delivery.broker_errors import ErrorMemory
 from tom_alertstreams.delivery.intake import Intake
 from tom_alertstreams.delivery.offsets import Offsets
@@ -55,6 +57,25 @@ def test_a_rebalance_is_heard_before_the_client_is_closed(
     wait_until(lambda: intake.poll(0.1, fetch=True) or intake.has_assignment, "an assignment")
     intake.close()
     assert events == ["revoked", "closing"]
+
+
+def test_a_commit_without_an_answer_holds_nobody_up(
+    own_broker: ScriptedBroker, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client waits for that for as long as a session. It is left to a thread, which ends when it hears."""
+    monkeypatch.setattr(intake_module, "_LEAVING_S", 0.05)
+    own_broker.create_topic(topic)
+    status = Status("test")
+    stream: Any = make(own_broker.bootstrap_servers, group_id, {topic: "one"}, CONFIG={"session.timeout.ms": 60_000})
+    intake = Intake(stream, ErrorMemory(status), status, note_ends=False)
+    intake.subscribe(Offsets("cluster", group_id), "installation")
+    wait_until(lambda: intake.poll(0.1, fetch=True) or intake.has_assignment, "an assignment")
+    own_broker.broker_down()
+    intake._commit([TopicPartition(topic, 0, 3)])
+    intake.close()
+    assert "alertstream-test-leaves" in [thread.name for thread in threading.enumerate()]
+    own_broker.broker_up()
+    wait_until(lambda: "alertstream-test-leaves" not in [thread.name for thread in threading.enumerate()], "its end")
 
 
 _KEEPS_THE_LOCK = """

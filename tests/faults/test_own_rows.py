@@ -6,11 +6,13 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
 from django import db
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.utils import timezone
 
 from tests.brokers import ScriptedBroker
 from tests.effects import handlers
@@ -20,15 +22,16 @@ from tests.processes import wait_until
 from tests.streams import counts, effects, make, next_offset, publish, run_once
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.alertstreams.alertstream import AlertStream
+from tom_alertstreams.delivery import loop
 from tom_alertstreams.delivery.runs import State
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
-from tom_alertstreams.models import DeadLetter, OutcomeCount, StreamRun
+from tom_alertstreams.models import DeadLetter, OutcomeCount, Rejection, StreamRun
 
 pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 STYLES = ["write_then_trouble", "each", "many"]
-DISK_FULL, CHECK_VIOLATION = "53100", "23514"
+DISK_FULL, CHECK_VIOLATION, STATEMENT_TIMEOUT = "53100", "23514", "57014"
 
 
 def fail_at_2(alert: Alert) -> None:
@@ -50,7 +53,7 @@ def started(stream: AlertStream) -> Iterator[StreamThread]:
 
 
 @contextmanager
-def refused(model: type[models.Model], state: str) -> Iterator[None]:
+def refused(model: type[models.Model], state: str, on: tuple[str, ...] = ("INSERT", "UPDATE")) -> Iterator[None]:
     """In this block the database refuses rows of a table: with this SQLSTATE, or as a constraint of SQLite."""
     table, postgres = model._meta.db_table, connection.vendor == "postgresql"
     text = f"no row of {table} today"
@@ -64,18 +67,18 @@ def refused(model: type[models.Model], state: str) -> Iterator[None]:
         body = f"BEGIN RAISE EXCEPTION '{text}' USING ERRCODE = '{state}'; END"
         execute(
             f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $${body}$$",
-            f"CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
+            f"CREATE TRIGGER refuse BEFORE {' OR '.join(on)} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
         )
     else:
         body = f"BEGIN SELECT RAISE(ABORT, '{text}'); END"
-        execute(*(f"CREATE TRIGGER refuse_{on} BEFORE {on} ON {table} {body}" for on in ("INSERT", "UPDATE")))
+        execute(*(f"CREATE TRIGGER refuse_{what} BEFORE {what} ON {table} {body}" for what in on))
     try:
         yield
     finally:
         if postgres:
             execute("DROP FUNCTION refuse CASCADE")
         else:
-            execute("DROP TRIGGER refuse_INSERT", "DROP TRIGGER refuse_UPDATE")
+            execute(*(f"DROP TRIGGER refuse_{what}" for what in on))
 
 
 @pytest.mark.both_databases
@@ -113,7 +116,7 @@ def test_a_table_whose_disk_is_full_is_waited_for(
         with refused(table, DISK_FULL):
             thread = stack.enter_context(started(make(broker.bootstrap_servers, group_id, {topic: handler})))
             wait_until(lambda: thread.status.state is State.WAITING, "the stream to wait")
-            assert "no row of" in thread.status.reason
+            assert "no row of" in thread.status.last_error
             assert len(effects(topic)) == next_offset(group_id, topic) <= 2
         wait_until(lambda: DeadLetter.objects.filter(state="open").exists(), "the dead letter")
         wait_until(lambda: next_offset(group_id, topic) == 5, "the rest")
@@ -139,7 +142,7 @@ def test_a_dead_letter_whose_table_is_locked_is_waited_for(
             thread = stack.enter_context(started(make(broker.bootstrap_servers, group_id, {topic: handler})))
             wait_until(lambda: thread.status.state in (State.WAITING, State.DOWN), "the stream to wait")
             assert thread.status.state is State.WAITING
-            assert "lock timeout" in thread.status.reason
+            assert "lock timeout" in thread.status.last_error
             assert len(effects(topic)) == next_offset(group_id, topic) <= 2
         wait_until(lambda: DeadLetter.objects.filter(state="open").exists(), "the dead letter")
         wait_until(lambda: next_offset(group_id, topic) == 5, "the rest")
@@ -164,10 +167,10 @@ def test_a_disk_that_is_full_is_waited_for(
         with monkeypatch.context() as patch:
             patch.setitem(connections.databases[DEFAULT_DB_ALIAS], "OPTIONS", full)
             thread = stack.enter_context(started(make(broker.bootstrap_servers, group_id, {topic: handler})))
-            wait_until(lambda: thread.status.state is State.WAITING, "the stream to wait", 10)
-            assert "full" in thread.status.reason
+            wait_until(lambda: thread.status.state is State.WAITING, "the stream to wait")
+            assert "full" in thread.status.last_error
             assert len(effects(topic)) == next_offset(group_id, topic) < 10
-        wait_until(lambda: next_offset(group_id, topic) == 10, "the rest", 10)
+        wait_until(lambda: next_offset(group_id, topic) == 10, "the rest")
     assert effects(topic) == list(range(10))
     assert counts() == {"done": 10}
     assert not DeadLetter.objects.exists()
@@ -207,7 +210,44 @@ def test_a_log_that_cannot_be_written_stops_nobody(
     publish(broker, topic, 5)
     handlers.trouble.append(fail_at_2)
     with started(make(broker.bootstrap_servers, group_id, {topic: handler})):
-        wait_until(lambda: DeadLetter.objects.filter(state="open").exists(), "the dead letter", 10)
-        wait_until(lambda: next_offset(group_id, topic) == 5, "the rest", 10)
+        wait_until(lambda: DeadLetter.objects.filter(state="open").exists(), "the dead letter")
+        wait_until(lambda: next_offset(group_id, topic) == 5, "the rest")
     assert effects(topic) == [0, 1, 3, 4]
     assert counts() == {"done": 4, "waiting": 2, "dead": 1}
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("state", "next_step"),
+    [
+        (STATEMENT_TIMEOUT, "look at what else runs on it, and at its statement_timeout"),
+        (DISK_FULL, "If the database is back nothing need be done."),
+        (CHECK_VIOLATION, "If ./manage.py migrate has nothing to do"),
+    ],
+)
+def test_old_rows_that_cannot_be_deleted_stop_nobody(
+    broker: ScriptedBroker,
+    topic: str,
+    group_id: str,
+    state: str,
+    next_step: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever the error says: told once, with the next step. A database that is away is noticed by the next alert."""
+    old = timezone.now() - timedelta(days=8)
+    Rejection.objects.create(stream="test", topic="old", partition=0, offset=0, time=old)
+    monkeypatch.setattr(loop, "_HOUSEKEEPING_EVERY_S", 0.0)
+    publish(broker, topic, 5)
+    stream = make(broker.bootstrap_servers, group_id, {topic: "one"}, delivery={"BATCH_SIZE": 1})
+    with refused(Rejection, state, ("DELETE",)), started(stream) as thread:
+        wait_until(lambda: len(effects(topic)) == 5 or thread.status.state is State.DOWN, "the alerts")
+        assert thread.status.state is State.RUNNING
+    assert effects(topic) == list(range(5))
+    assert StreamRun.objects.count() == 1
+    told = [record.getMessage() for record in caplog.records if "old rejections" in record.getMessage()]
+    assert len(told) == 1
+    assert f"no row of {Rejection._meta.db_table} today" in told[0]
+    assert connection.vendor == "sqlite" or next_step in told[0]
+    run_once(stream)
+    assert not Rejection.objects.exists()

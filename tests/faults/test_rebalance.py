@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -146,8 +147,11 @@ class TestExpelled:
         with ExitStack() as stack:
             slow = stack.enter_context(started(stream("slow", **{"max.poll.interval.ms": 2000})))
             assert at_work.wait(20)
+            silent_since = time.monotonic()
             with started(stream("other")):
                 wait_until(lambda: len(effects(topic)) == 5, "the other to handle them")
+                # The client looks every 0.5 s whether it is polled. It tells of it when it is, not before.
+                wait_until(lambda: time.monotonic() - silent_since > 3.5, "the slow one's client to have looked")
                 go_on.set()
                 wait_until(lambda: "Another consumer has moved" in caplog.text, "the slow one to notice")
             send(own_broker, topic, range(5, 8))

@@ -65,7 +65,7 @@ def test_one_session_per_stream_and_one_more(tom: Tom, broker: ScriptedBroker, t
     seen = []
     with running(tom, "readstreams") as process:
         wait_until(lambda: seen.append(len(others(tom))) or len(tom.effects()) == 20 * len(styles), "all effects")
-        wait_until(lambda: seen.append(len(others(tom))) or seen[-1] <= len(styles) + 1, "the look-up's to close", 15)
+        wait_until(lambda: seen.append(len(others(tom))) or seen[-1] <= len(styles) + 1, "the look-up's to close")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert len(styles) <= max(seen) <= len(styles) + 2  # one look-up runs beside its stream

@@ -86,6 +86,17 @@ class TestWhileItWaits:
         (tom.folder / SERVICE).touch()
         end(tom, 5)
 
+    def test_for_a_look_up_that_hangs(self, tom: Tom, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        """The next try goes through, and no thread that hangs keeps the process."""
+        publish(broker, topic, 3)
+        handler, delivery = {topic: f"{GATED}.hanging"}, {"PREPARE_TIMEOUT_S": 0.2}
+        tom.streams = [entry(broker.bootstrap_servers, group_id, handler, delivery=delivery)]
+        with running(tom, "readstreams") as process:
+            says(process, "took longer than 0.2 s")
+            wait_until(lambda: len(tom.effects()) == 3, "the next try")
+            stop(process)
+        end(tom, 3)
+
     def test_for_a_broker_that_never_answered(
         self, tom: Tom, own_broker: ScriptedBroker, topic: str, group_id: str
     ) -> None:
@@ -111,6 +122,25 @@ class TestWhileItWaits:
         own_broker.broker_up()
         publish(own_broker, topic, 2)
         end(tom, 5)
+
+    @pytest.mark.parametrize("trouble", ["away", "away, not noticed yet", "silent"])
+    def test_for_no_session_to_end(
+        self, tom: Tom, own_broker: ScriptedBroker, topic: str, group_id: str, trouble: str
+    ) -> None:
+        """A broker does not take the last offsets: the client would wait for as long as a session."""
+        publish(own_broker, topic, 3)
+        config = {"session.timeout.ms": 45_000}  # as by default, and three times what it has to stop
+        tom.streams = [entry(own_broker.bootstrap_servers, group_id, {topic: "gated"}, CONFIG=config)]
+        with running(tom, "readstreams") as process:
+            wait_until(lambda: len(tom.effects()) == 3, "the first alerts")
+            if trouble == "silent":
+                own_broker.rtt(60_000)
+            else:
+                own_broker.broker_down()
+            if trouble == "away":
+                says(process, "no broker answers")
+            stop(process)
+        assert offsets(tom) == [0, 1, 2]
 
 
 class TestInABatch:

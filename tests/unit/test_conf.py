@@ -68,6 +68,13 @@ def test_labels_are_unique() -> None:
         ({"NAME": "a.B", "DELIVERY": {"RETRY": {"TIMES": 3}}}, "RETRY cannot be read"),
         ({"NAME": "a.B", "DELIVERY": {"START": "now"}}, "START is 'now'"),
         ({"NAME": "a.B", "DELIVERY": {"SHUTDOWN_S": 3}}, "unknown setting SHUTDOWN_S"),
+        ({"NAME": "a.B", "DELIVERY": None}, "settings of the delivery are not a dict"),
+        ({"NAME": "a.B", "OPTIONS": {"TOPIC_HANDLERS": {"t": {"HANDLER": "a.b", "OPTIONS": None}}}}, "OPTIONS of 't'"),
+        ({"NAME": "a.B", "OPTIONS": {"TOPIC_HANDLERS": {"t": {"HANDLER": "a.b", "OPTIONS": ["x"]}}}}, "OPTIONS of 't'"),
+        ({"NAME": "a.B", "DELIVERY": {"BATCH_SIZE": 2.5}}, "BATCH_SIZE is 2.5"),
+        ({"NAME": "a.B", "DELIVERY": {"HANDLER_TIMEOUT_S": float("inf")}}, "HANDLER_TIMEOUT_S is inf"),
+        ({"NAME": "a.B", "DELIVERY": {"PREPARE_TIMEOUT_S": float("nan")}}, "PREPARE_TIMEOUT_S is nan"),
+        ({"NAME": "a.B", "DELIVERY": {"REJECTIONS_DAYS": 10**7}}, "REJECTIONS_DAYS is 10000000"),
     ],
 )
 def test_what_is_wrong_is_a_finding_and_spoils_nobody_else(entry: Any, word: str) -> None:
@@ -76,6 +83,15 @@ def test_what_is_wrong_is_a_finding_and_spoils_nobody_else(entry: Any, word: str
     assert len(findings) == 1
     assert word in findings[0].message
     assert findings[0].hint
+
+
+@pytest.mark.parametrize("defaults", [None, [], {"SHUTDOWN_S": "30"}, {"SHUTDOWN_S": float("inf")}])
+def test_defaults_that_cannot_be_read_spoil_no_stream(defaults: Any) -> None:
+    with override_settings(ALERT_STREAMS_DEFAULTS=defaults):
+        streams, findings = read_streams([{"NAME": HOPSKOTCH}])
+        assert shutdown_s() == 30
+    assert [stream.label for stream in streams] == ["hopskotch"]
+    assert [finding.id for finding in findings] == ["W002"]
 
 
 @override_settings(ALERT_STREAMS="text")
@@ -94,3 +110,9 @@ def test_secrets_are_remembered_and_never_shown() -> None:
     assert "sesame" not in repr(stream)
     assert redaction.redact("open sesame 1, open sesame 2") == f"{redaction.BLANK}, {redaction.BLANK}"
     assert redaction.redact("https://auth.example/token") == "https://auth.example/token"
+
+
+def test_passwords_in_addresses_are_secrets() -> None:
+    one(OPTIONS={"URL": "kafka://me:hunter%2Bthree@h:9092/x", "CONFIG": {"x": "https://k:hunter4you@reg/?a=b@c"}})
+    told = redaction.redact("at hunter%2Bthree or hunter+three: port 'hunter4you@reg', kafka://me@h")
+    assert told == f"at {redaction.BLANK} or {redaction.BLANK}: port '{redaction.BLANK}@reg', kafka://me@h"

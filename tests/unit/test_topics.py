@@ -61,6 +61,28 @@ def test_what_is_subscribed_is_what_matches(keys: list[str], prefix_regex: bool)
         assert subscribed == (matcher.match(name) is not None), name
 
 
+@pytest.mark.parametrize(
+    ("key", "takes", "leaves"),
+    [
+        ("ztf_[!p]*", ["ztf_2026", "ztf_!"], ["ztf_public", "ztf_"]),
+        ("ztf_[^p]*", ["ztf_2026"], ["ztf_public"]),
+        ("a[0-9]", ["a1"], ["ab", "a[0-9]x"]),
+        ("[]a]b", ["]b", "ab"], ["bb"]),
+        ("[!]a]b", ["xb"], ["]b", "ab"]),
+        # No class: what it is, it is literally.
+        ("a[", ["a["], ["a"]),
+        ("a[*", ["a[", "a[b"], ["ab"]),
+        ("a[z-a]?", ["a[z-a]x"], ["az"]),
+        ("a[!]", ["a[!]"], ["ab"]),
+    ],
+)
+def test_classes_of_globs(key: str, takes: list[str], leaves: list[str]) -> None:
+    keys = TopicKeys([key])
+    assert [topic for topic in (*takes, *leaves) if keys.match(topic)] == takes
+    [pattern] = keys.subscription()
+    assert [topic for topic in (*takes, *leaves) if re.match(pattern, topic)] == takes
+
+
 def test_patterns_are_posix() -> None:
     """librdkafka's ``\\d`` matches nothing."""
     for pattern in TopicKeys([r"lc_\d*", r"a\.b.*"], prefix_regex=True).subscription():

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from tom_alertstreams.conf import Finding, StreamSettings, configured_streams, read_streams, stream_settings
 from tom_alertstreams.exceptions import ConfigurationError
+from tom_alertstreams.handlers import is_marked
 from tom_alertstreams.logs import get_logger
 
 if TYPE_CHECKING:  # this module is imported by apps that are not loaded yet, so it must not import models
@@ -98,11 +99,20 @@ class AlertStream(abc.ABC):
     def listen(self) -> None:
         """Read the stream and call the handlers. May return when there is nothing more to read."""
 
-    def verify(self) -> None:  # noqa: B027  (most 1.x subclasses have nothing more to verify)
+    def verify(self) -> None:
         """Look at what settings say beyond OPTIONS, once the stream has them.
+
+        A ``listen`` of 1.x calls its handlers as 1.x does, and knows nothing of marks and OPTIONS.
 
         :raises ConfigurationError: something cannot be used.
         """
+        for topic in self.settings.topics:
+            if topic.options or is_marked(self.alert_handler.get(topic.key)):
+                raise ConfigurationError(
+                    f"TOPIC_HANDLERS[{topic.key!r}]: {self._get_stream_classname()} reads by a listen() of its own, which can "
+                    f"call neither {topic.handler} with OPTIONS nor a handler that is marked.",
+                    hint="Read this broker with KafkaAlertStream and its DECODER, or name a plain function.",
+                )
 
     def deliver(self, control: Control, status: Status) -> None:
         """Listen under a supervisor."""
@@ -178,7 +188,7 @@ def make_streams() -> tuple[list[AlertStream], list[Finding]]:
         except ImproperlyConfigured as error:
             message = error.message if isinstance(error, ConfigurationError) else str(error)
             findings.append(Finding("W004", message, getattr(error, "hint", None) or "Check OPTIONS.", stream.label))
-        except Exception as error:  # noqa: BLE001  (a 1.x constructor may do anything; the other streams must start)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a 1.x constructor may do anything; the others must start)
             findings.append(
                 Finding(
                     "W004", f"{type(error).__name__}: {error}", "The stream's class could not be made.", stream.label

@@ -144,7 +144,7 @@ class HopskotchKeys(TopicKeys):
     def _warn(self, key: str, text: str) -> None:
         if key not in self._warned:
             self._warned.add(key)
-            logger.warning("%s: %s", self._label, text)
+            logger.warning("%s: %s", self._label, text, extra={"stream": self._label})
 
 
 def import_hop() -> Any:

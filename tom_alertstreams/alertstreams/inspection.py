@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final, Literal
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,6 +12,7 @@ from django.utils import timezone
 from tom_alertstreams.conf import Finding
 from tom_alertstreams.delivery.offsets import Offsets, Partition
 from tom_alertstreams.models import Installation, StreamRun
+from tom_alertstreams.status import SILENT_AFTER
 
 from .alertstream import AlertStream, make_streams
 from .diagnosis import Failure
@@ -21,8 +21,6 @@ from .login import Answer, log_in
 
 #: Names of topics that are shown for each key.
 NAMES_SHOWN: Final = 3
-#: A running stream writes its heartbeat every 10 s, except while a handler works.
-SILENT_AFTER: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,8 @@ class KeyReport:
     lag: int | None = None
     #: Partitions that the database knows no offset of, or the broker no end: not in the lag.
     unknown: int | None = None
+    #: What the handler's options say of themselves, with the first key that has them.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,19 @@ def _report(stream: AlertStream) -> StreamReport:
             KeyReport(topic.key, topic.handler, "by the stream's own listen()") for topic in stream.settings.topics
         )
         return StreamReport(stream.settings.label, stream.settings.name, "", "", keys)
-    keys = tuple(
-        KeyReport(key, binding.handler.path, binding.handler.called + ("" if binding.topic.atomic else ", outside"))
-        for key, binding in stream.bindings.items()
+    return StreamReport(
+        stream.settings.label, stream.settings.name, stream.group_id, stream.start, tuple(_key_reports(stream))
     )
-    return StreamReport(stream.settings.label, stream.settings.name, stream.group_id, stream.start, keys)
+
+
+def _key_reports(stream: KafkaAlertStream) -> Iterator[KeyReport]:
+    told: set[int] = set()
+    for key, binding in stream.bindings.items():
+        handler = binding.handler
+        notes = () if id(handler.options) in told else tuple(getattr(handler.options, "notes", ()))
+        told.add(id(handler.options))
+        called = handler.called + ("" if binding.topic.atomic else ", outside")
+        yield KeyReport(key, handler.path, called, notes=notes)
 
 
 def _last_run(stream: AlertStream) -> RunReport | None:
@@ -126,11 +134,11 @@ def _last_run(stream: AlertStream) -> RunReport | None:
     return RunReport(
         state=state.value,
         words="no heartbeat" if silent else state.label,
-        reason=run.reason,
+        reason=(run.last_error if state.needs_you else "") or run.reason,
         host=run.host,
         started=run.started.isoformat(timespec="seconds"),
         heartbeat=run.heartbeat.isoformat(timespec="seconds"),
-        needs_you=state in (StreamRun.State.FUSE, StreamRun.State.TAKEN, StreamRun.State.GAP),
+        needs_you=state.needs_you,
     )
 
 

@@ -111,8 +111,11 @@ class KafkaAlertStream(AlertStream):
 
     @cached_property
     def bindings(self) -> Mapping[str, Binding]:
+        # A subclass of 1.x may have put functions of its own into alert_handler.
         bindings = {
-            topic.key: Binding(topic, resolve(topic.handler, topic.options, self.v1_arguments))
+            topic.key: Binding(
+                topic, resolve(topic.handler, topic.options, self.v1_arguments, self.alert_handler.get(topic.key))
+            )
             for topic in self.settings.topics
         }
         for key, binding in bindings.items():
@@ -183,8 +186,13 @@ class KafkaAlertStream(AlertStream):
         )
 
     def verify(self) -> None:
-        """Build every handler's options and every topic's pattern now rather than at the first alert."""
+        """Build every handler's options and every topic's pattern now rather than at the first alert.
+
+        :raises ConfigurationError: one of them cannot be built, or the loop cannot work with CONFIG.
+        """
         _ = self.bindings, self.topic_keys, self.start
+        if type(self).listen is KafkaAlertStream.listen:
+            _refuse_partitions_one_by_one(self._config())
 
     def deliver(self, control: Control, status: Status) -> None:
         """Listen under a supervisor. A subclass that overrides ``listen`` reads and commits by itself, as in 1.x."""
@@ -214,6 +222,23 @@ class KafkaAlertStream(AlertStream):
 
     def _config(self) -> dict[str, Any]:
         return dict(self._option("config", {}))
+
+
+def _refuse_partitions_one_by_one(config: Mapping[str, Any]) -> None:
+    """The loop places all its partitions at once, which the client refuses where they come and go one by one.
+
+    :raises ConfigurationError: CONFIG asks for that.
+    """
+    for key, word, instead in (
+        ("partition.assignment.strategy", "cooperative-sticky", '"range" or "roundrobin"'),
+        ("group.protocol", "consumer", '"classic"'),
+    ):
+        if word in str(config.get(key, "")).lower():
+            raise ConfigurationError(
+                f"{key} in CONFIG is {config[key]!r}: partitions would come and go one by one, and the delivery loop takes "
+                "all that it has at once.",
+                hint=f"Leave it out, or use {instead}.",
+            )
 
 
 def kafka_message(alert: Alert) -> Message:

@@ -14,13 +14,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.conf import RetrySettings, TopicSettings
-from tom_alertstreams.delivery.failures import Meaning, heal_connection, judge, outcome_of
+from tom_alertstreams.delivery.failures import (
+    Meaning,
+    as_exception,
+    heal_connection,
+    judge,
+    outcome_of,
+    public_text_of,
+    text_of,
+)
 from tom_alertstreams.delivery.ledger import Ledger
-from tom_alertstreams.delivery.runs import RunRecord, State, Status
+from tom_alertstreams.delivery.runs import HEARTBEAT_S, RunRecord, State, Status
 from tom_alertstreams.delivery.source import Binding
 from tom_alertstreams.handlers import Handler, Style
 from tom_alertstreams.logs import get_logger
@@ -42,6 +50,7 @@ class LegacyRun:
         self._record = RunRecord(stream.settings, "", status)
         self._ledger = Ledger(stream.settings.label, "", "", status.tally)
         self._lock = threading.Lock()  # its listen() may call handlers from threads of its own
+        self._over = threading.Event()
 
     def listen(self) -> None:
         """Run the stream's own ``listen`` to its end."""
@@ -54,18 +63,32 @@ class LegacyRun:
             self._stream.alert_handler[key] = self._wrapped(topic, function)
         self._status.connected = True
         self._say(State.RUNNING)
+        # Alerts may be hours apart, and to be silent for minutes is to be gone.
+        heart = threading.Thread(target=self._beat, name=f"alertstream-heart-{self._status.label}", daemon=True)
+        heart.start()
         try:
             self._stream.listen()
             self._say(State.STOPPED, "its listen() has returned")
-        except Exception as error:
-            self._say(State.DOWN, f"its listen() has failed: {type(error).__name__}: {error}")
+        except BaseException as error:  # also sys.exit: the row must not say that it runs
+            failed = "its listen() has failed"
+            whole = f"{failed}: {type(error).__name__}: {text_of(error)}"
+            self._say(State.DOWN, f"{failed}: {public_text_of(error)}", whole)
             raise
         finally:
+            self._over.set()
+            heart.join(2.0)
             self._stream.alert_handler.update(originals)
             self._record.end()
 
-    def _say(self, state: State, reason: str = "") -> None:
-        self._status.say(state, reason)
+    def _beat(self) -> None:
+        """Until ``listen`` returns: what it does meanwhile is not ours to know."""
+        while not self._over.wait(HEARTBEAT_S):
+            with self._lock:
+                self._record.beat()
+            connections.close_all()
+
+    def _say(self, state: State, reason: str = "", whole: str = "") -> None:
+        self._status.say(state, reason, whole)
         self._record.beat()
 
     def _wrapped(self, topic: TopicSettings, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,19 +99,25 @@ class LegacyRun:
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> Any:
             answer = None
+            alert = self._alert(topic.key, arguments)  # before the handler may change what it is given
             try:
                 answer = function(*arguments, **keywords)
                 outcome = Outcome.done()
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:
+                error = raised if isinstance(raised, Exception) else as_exception(raised, "the handler")
                 heal_connection()
                 if judge(error) is Meaning.AWAY:  # its dead letter could not be written either
                     raise
                 outcome = outcome_of(error)
-            with self._lock, transaction.atomic():
-                alert = self._alert(topic.key, arguments)
-                self._ledger.record(binding, [alert], [outcome], [None])
-            self._ledger.committed()
-            self._record.beat()
+                if outcome.kind == "retry":  # by nobody: only the stream itself could bring the alert back
+                    outcome = Outcome.failed(error)
+            with self._lock:
+                with transaction.atomic():
+                    self._ledger.record(binding, [alert], [outcome], [None])
+                self._ledger.committed()
+                self._record.beat()
             return answer
 
         return call

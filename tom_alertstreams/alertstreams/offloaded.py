@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,8 @@ logger = get_logger(__name__)
 _METADATA_TOPIC = "sys.metadata"
 _ENDPOINT = "LargeMessageUploadEndpoint"
 _BROKER_TIMEOUT_S: Final = 10.0
+#: Fetches at a time, those included that hang.
+_AT_ONCE: Final = 4
 _LARGEST_BYTES: Final = 256 * 1024 * 1024
 _CHUNK_BYTES: Final = 1024 * 1024
 #: The address may be wrong for ever, so the alert waits in the database and holds nobody up, and not for ever.
@@ -49,6 +52,7 @@ class OffloadedMessages:
         self._stream = stream
         self._credential = credential
         self._trusted: str | None = None
+        self._room = threading.BoundedSemaphore(_AT_ONCE)
 
     def fetch(self, url: str, alert: Alert) -> Message:
         """The whole message: value, key, headers and time of the original, in the place of ``alert``.
@@ -58,7 +62,38 @@ class OffloadedMessages:
         """
         if urlsplit(url).scheme not in ("http", "https"):
             raise DecodeError(f"the address of the stored message is not one of the web: {url[:200]!r}.")
-        return _message(self._get(url), alert)
+        return _message(self._in_time(url), alert)
+
+    def _in_time(self, url: str) -> bytes:
+        """What the server has, or a wait for a later try. Who sends a byte now and then would hold the stream up for ever.
+
+        The time-outs of sockets are for silence. So the fetch has a thread, which is left behind when its time is over, and
+        of which there are few.
+        """
+        if self._credential is not None:
+            _ = self._stream.group_id  # may ask the database, to which the thread has no connection
+        seconds = self._stream.settings.delivery.prepare_timeout_s
+        if not self._room.acquire(blocking=False):
+            raise RetryLater(_RETRY_S, f"{_AT_ONCE} fetches of stored messages hang already", _GIVE_UP_S)
+        found: list[bytes | Exception] = []
+        thread = threading.Thread(target=self._fetch, args=(url, found), name="stored-message", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if not found:
+            raise RetryLater(
+                _RETRY_S, redact(f"{url} cannot be fetched: it takes longer than {seconds:g} s"), _GIVE_UP_S
+            )
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
+
+    def _fetch(self, url: str, found: list[bytes | Exception]) -> None:
+        try:
+            found.append(self._get(url))
+        except Exception as error:  # noqa: BLE001  (raised where it is waited for)
+            found.append(error)
+        finally:
+            self._room.release()
 
     def _get(self, url: str) -> bytes:
         import requests  # hop needs it too

@@ -10,7 +10,6 @@ from typing import Any
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import (
     DecodeError,
-    HandlerExit,
     PermanentError,
     RejectAlert,
     RetryLater,
@@ -18,7 +17,7 @@ from tom_alertstreams.exceptions import (
 )
 from tom_alertstreams.handlers import Style
 
-from .failures import outcome_of
+from .failures import as_exception, outcome_of
 from .runs import Status
 from .source import AlertSource, Binding
 
@@ -30,11 +29,11 @@ def content_error(alert: Alert) -> Exception | None:
     """
     try:
         _ = alert.content
-    except TransientError:
+    except (TransientError, KeyboardInterrupt):
         raise
     except (PermanentError, RejectAlert, RetryLater) as error:
         return error
-    except Exception as error:  # noqa: BLE001  (a stream's decode may let through what its library met)
+    except BaseException as error:  # noqa: BLE001  (a stream's decode may let through what its library met)
         return DecodeError(f"{type(error).__name__}: {error}")
     return None
 
@@ -70,9 +69,14 @@ class Calls:
             return partial(self._one, binding, alert)
         arguments, keywords = self._source.handler_arguments(alert), dict[str, Any]()
         if handler.style is Style.V2:
-            offered = {"alert_stream": self._source, "topic": alert.topic, "metadata": (*arguments, None)[1]}
+            alert_given, *metadata = arguments  # of 1.x: (alert), or (alert, metadata)
+            offered = {
+                "alert_stream": self._source,
+                "topic": alert.topic,
+                "metadata": metadata[0] if metadata else None,
+            }
             keywords = {name: value for name, value in offered.items() if name in handler.keywords}
-            arguments = arguments[:1]
+            arguments = (alert_given,)
         return partial(self._unmarked, binding, alert, arguments, keywords)
 
     def _one(self, binding: Binding, alert: Alert) -> Outcome:
@@ -119,7 +123,9 @@ class Calls:
         self._status.begin(binding, alerts)
         try:
             return binding.handler.function(*arguments, **keywords)
-        except SystemExit as error:  # written for a script: here it would end the thread of the stream without a word
-            raise HandlerExit(f"the handler called sys.exit({error.code!r}).") from error
+        except (Exception, KeyboardInterrupt):  # the second is of who sits at a command
+            raise
+        except BaseException as error:
+            raise as_exception(error, "the handler") from error
         finally:
             self._status.end()

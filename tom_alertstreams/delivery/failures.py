@@ -17,8 +17,11 @@ from django.db import connection, transaction
 
 from tom_alertstreams.alerts import Outcome
 from tom_alertstreams.exceptions import (
+    AlertStreamError,
     BrokenTransaction,
     FuseBlown,
+    HandlerAborted,
+    HandlerExit,
     PartitionLost,
     PermanentError,
     RejectAlert,
@@ -149,7 +152,9 @@ def wait_if_away(error: BaseException) -> None:
 def unavailable(error: BaseException) -> DatabaseUnavailable:
     """What tells the loop to wait for the database."""
     return DatabaseUnavailable(
-        f"the database cannot be used: {text_of(error)}", hint="The stream waits and goes on by itself."
+        "the database cannot be used.",
+        hint="The stream waits and goes on by itself.",
+        details=f"It says: {text_of(error)}.",
     )
 
 
@@ -181,6 +186,19 @@ def outcome_of(error: Exception) -> Outcome:
     return Outcome.failed(error)
 
 
+def as_exception(error: BaseException, who: str) -> Exception:
+    """What is meant to end a program or a task, as an error of the alert: else it would end the stream's thread.
+
+    :param who: what raised it, as ``the handler``.
+    """
+    if isinstance(error, SystemExit):
+        made: Exception = HandlerExit(f"{who} called sys.exit({error.code!r}).")
+    else:
+        name = type(error).__name__
+        made = HandlerAborted(f"{who} raised {name}, which is no Exception.", details=text_of(error))
+    return made.with_traceback(error.__traceback__)  # where it comes from tells such errors apart
+
+
 def never_again(error: BaseException | None) -> bool:
     """Whether another try cannot help."""
     return isinstance(error, PermanentError)
@@ -202,7 +220,15 @@ def text_of(error: BaseException) -> str:
     try:
         return redact(str(error)).strip()
     except Exception:  # noqa: BLE001  (whatever its __str__ raises)
-        return "(the error has no words)"
+        return "(no error message)"
+
+
+def public_text_of(error: BaseException) -> str:
+    """What everybody may read of an error: whose words are not ours may tell of an alert, or of a row that is private."""
+    try:
+        return redact(error.public).strip() if isinstance(error, AlertStreamError) else type(error).__name__
+    except Exception:  # noqa: BLE001  (as in text_of)
+        return type(error).__name__
 
 
 def traceback_of(error: BaseException) -> str:

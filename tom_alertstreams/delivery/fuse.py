@@ -42,7 +42,7 @@ class Fuse:
             return
         error = next(outcome.error for outcome in reversed(first_tries) if outcome.kind == "failed")
         if self.half_open:
-            raise self._blown("the first alert since then failed again", error)
+            raise self._blown("the first alert after the restart failed too", error)
         recent, in_a_row = self._recent.copy(), self._in_a_row
         limit, share = self._settings.max_consecutive_failures, self._settings.max_failure_share
         for failed in self._pending:
@@ -63,9 +63,10 @@ class Fuse:
         self._pending = []
 
     def _blown(self, reason: str, error: Exception | None) -> FuseBlown:
-        last = f" The last error: {type(error).__name__}: {text_of(error)}." if error is not None else ""
+        last = f" The last error was {type(error).__name__}." if error is not None else ""
         return FuseBlown(
             f"stopped by its fuse: {reason}.{last}",
+            details=f"It said: {text_of(error)}." if error is not None else "",
             stream=self._stream,
             hint="Mend the handler and start readstreams again: it begins with one alert at a time. "
             "Where it is the alerts that are wrong: MAX_CONSECUTIVE_FAILURES and MAX_FAILURE_SHARE of 0 make them dead "

@@ -1,6 +1,6 @@
-"""Alerts that the broker has deleted before they were read, and topics that were made anew under their old name.
+"""Alerts that the broker has deleted before they were read, topics made anew under their old name, and topics cut short.
 
-Either is an incident: it is logged and kept in the StreamRun with both offsets, and then ON_GAP decides.
+Each is an incident: it is logged and kept in the StreamRun with both offsets, and then ON_GAP decides.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from .runs import Status
 
 DELETED = "alerts between were deleted by the broker before they were read"
 MADE_ANEW = "the topic was deleted and made anew"
+#: As after an election among brokers that were behind, or of one that was restored from a copy.
+CUT_OFF = "the broker has lost the end of the topic"
 
 
 class Gaps:
@@ -63,23 +65,27 @@ class Gaps:
         for partition in concerned:
             low, high, wanted = lows[partition], highs[partition], offsets.next_offset(partition)
             if partition in anew or wanted > high:
-                self._tell(partition, wanted, low, high, MADE_ANEW)
-                offsets.move_back(partition, low, topic_ids.get(partition[0], ""))  # the row would never match again
+                # All that is there was handled before, if the topic is the same.
+                same = partition not in anew and offsets.has_id(partition, topic_ids)
+                begin = high if same else low
+                self._tell(partition, wanted, (low, high), begin, CUT_OFF if same else MADE_ANEW)
+                offsets.move_back(partition, begin, topic_ids.get(partition[0], ""))  # the row would never match again
                 self._lowest.pop(partition, None)
             elif wanted < low:
-                self._tell(partition, wanted, low, high, DELETED)
+                self._tell(partition, wanted, (low, high), low, DELETED)
                 self._lowest[partition] = low
             self._out_of_range.discard(partition)
 
-    def _tell(self, partition: Partition, wanted: int, low: int, high: int, reason: str) -> None:
+    def _tell(self, partition: Partition, wanted: int, there: tuple[int, int], begin: int, reason: str) -> None:
         topic, number = partition
         stop = self._on_gap(topic) == "stop"
-        text = f"offset {wanted} is not on the broker any more, which has {low} to {high}: {reason}."
-        self._status.note_gap(topic, number, wanted, low, reason)
+        text = f"offset {wanted} is not on the broker any more, which has {there[0]} to {there[1]}: {reason}."
+        to = begin if reason == CUT_OFF else "earliest"
+        self._status.note_gap(topic, number, wanted, begin, reason)
         if stop:
-            command = f"seekstream {self._status.label} --to earliest --topic {topic} --partition {number}"
+            command = f"seekstream {self._status.label} --to {to} --topic {topic} --partition {number}"
             raise AlertsMissing(
                 text, stream=self._status.label, topic=topic, partition=number,
                 hint=f"ON_GAP is stop. To go on with what is there: {command}.",
             )  # fmt: skip
-        self._errors.remember(f"{topic}[{number}]: {text} Reading goes on at {low}.")
+        self._errors.remember(f"{topic}[{number}]: {text} Reading goes on at {begin}.")

@@ -7,9 +7,10 @@ a commit from another thread can hang.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,10 +18,11 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Me
 
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.conf import OnGap
-from tom_alertstreams.exceptions import AuthenticationFailed
+from tom_alertstreams.exceptions import AuthenticationFailed, ConfigurationError
 from tom_alertstreams.logs import get_logger
 
 from .broker_errors import REFUSALS, ClientLog, ErrorMemory, describe_refusal
+from .failures import text_of
 from .gaps import Gaps
 from .offsets import BROKER_TIMEOUT_S, Offsets, Partition, edges, place
 from .ownership import mark, refuse_others
@@ -31,8 +33,12 @@ from .watchdog import longest_silence_s
 
 logger = get_logger(__name__)
 
-#: More than it takes to pass over what was fetched already.
-_LAST_POLLS_S = 5.0
+#: More than it takes to pass over what was fetched already, for Kafka to answer a commit, and to leave a group.
+_LAST_POLLS_S, _LAST_COMMIT_S, _LEAVING_S = 5.0, 3.0, 5.0
+#: So soon an answer is heard.
+_LISTEN_S = 0.02
+#: What librdkafka has where CONFIG says nothing, and the most that it takes.
+_SESSION_TIMEOUT_MS, _LONGEST_POLL_INTERVAL_MS = 45_000, 86_400_000
 
 
 class Intake:
@@ -45,6 +51,7 @@ class Intake:
     def __init__(self, source: AlertSource, errors: ErrorMemory, status: Status, *, note_ends: bool) -> None:
         """
         :param note_ends: remember where each partition ends when it is placed, for :meth:`at_end`.
+        :raises ConfigurationError: the Kafka client does not take the stream's settings.
         """
         self.source = source
         self.offsets: Offsets
@@ -59,6 +66,8 @@ class Intake:
         self._arrived: set[Partition] = set()
         #: What Kafka was last told, so that an idle stream sends it nothing.
         self._mirrored: dict[Partition, int] = {}
+        #: Commits that Kafka has not answered yet.
+        self._unanswered = 0
         self._paused = False
         self._polled_at = float("-inf")
         self._installation = ""
@@ -70,16 +79,25 @@ class Intake:
         self._take_over = source.settings.delivery.take_over
         self._gaps = Gaps(status, errors, self._on_gap)
         self._topic_ids = TopicIds(source.consumer_config())
-        self.consumer = Consumer(self._config(), logger=ClientLog(source.settings.label))
+        try:
+            self.consumer = Consumer(self._config(), logger=ClientLog(source.settings.label))
+        except (KafkaException, TypeError, ValueError) as error:  # as of certificates that are not there
+            raise ConfigurationError(
+                "the Kafka client does not take these settings.",
+                stream=source.settings.label,
+                details=text_of(error),
+                hint="Correct CONFIG in the OPTIONS of the stream. Then restart readstreams.",
+            ) from error
 
     def _config(self) -> dict[str, Any]:
+        given = self.source.consumer_config()
         return {
-            "max.poll.interval.ms": int(1000 * longest_silence_s(self.source.settings)),
+            "max.poll.interval.ms": _max_poll_interval_ms(longest_silence_s(self.source.settings), given),
             "topic.metadata.refresh.interval.ms": 20_000,
             "queued.max.messages.kbytes": 65_536,
             "fetch.message.max.bytes": 10_485_760,
             "allow.auto.create.topics": False,
-            **self.source.consumer_config(),
+            **given,
             "group.id": self.source.group_id,
             # The loop says where to read and what is done; librdkafka must never decide either by itself.
             "auto.offset.reset": "error",
@@ -114,7 +132,7 @@ class Intake:
         )
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group. Where no broker answers, that is left to a thread after a few seconds."""
         # A rebalance that has not been heard yet is heard here. Inside close() librdkafka may wait for itself (its issues
         # 4041 and 4884), with Python's lock in hand: the whole process stands still.
         with suppress(KafkaException):
@@ -122,7 +140,19 @@ class Intake:
             over = time.monotonic() + _LAST_POLLS_S
             while self.consumer.poll(0) is not None and time.monotonic() < over:
                 pass
-        self.consumer.close()
+        if not self._unanswered:
+            self.consumer.close()
+            return
+        # It waits for the answer to every commit, and where no broker is there for as long as a session.
+        leaving = threading.Thread(
+            target=self._leave, name=f"alertstream-{self.source.settings.label}-leaves", daemon=True
+        )
+        leaving.start()
+        leaving.join(_LEAVING_S)
+
+    def _leave(self) -> None:
+        with suppress(KafkaException):
+            self.consumer.close()
 
     @property
     def busy(self) -> bool:
@@ -226,7 +256,10 @@ class Intake:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Where to read is the database's to say. It may be away, and an error in a callback ends the consumer: so
         # nothing is read until the loop has placed the partitions.
-        consumer.assign([])
+        try:
+            consumer.assign([])
+        except KafkaException:
+            raise  # caught, for else what comes out of poll is the KafkaError in it, which is no exception
         self.has_assignment = True
         self.unplaced = [(tp.topic, tp.partition) for tp in partitions]
 
@@ -295,33 +328,62 @@ class Intake:
         topics = self.consumer.list_topics(timeout=BROKER_TIMEOUT_S).topics
         return any(self.source.topic_keys.match(topic) is not None for topic in topics)
 
-    def lag(self) -> int | None:
-        """Alerts not handled yet, as the broker last told; None before anything is assigned."""
-        lag = 0
+    def lags(self) -> dict[Partition, int]:
+        """Alerts of each partition of ours not handled yet, as far as the broker has told."""
+        lags = {}
         for topic, number in self.assigned:
             watermarks = self.consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
             if watermarks is not None and watermarks[1] >= 0:
-                lag += max(0, watermarks[1] - self.offsets.next_offset((topic, number)))
-        return lag if self.assigned else None
+                lags[topic, number] = max(0, watermarks[1] - self.offsets.next_offset((topic, number)))
+        return lags
 
     def mirror(self, *, wait: bool = False) -> None:
-        """Tell Kafka how far the database has come. A failure costs nothing: the database's offset is the one that counts."""
+        """Tell Kafka how far the database has come. A failure costs nothing: the database's offset is the one that counts.
+
+        :param wait: until Kafka has answered, but not for long, and not at all where no broker does.
+        """
+        if wait and self._errors.all_brokers_down:
+            return
         positions = [
             TopicPartition(topic, number, self.offsets.next_offset((topic, number)), mark(self._installation))
             for topic, number in sorted(self.assigned)
         ]
-        changed = [tp for tp in positions if wait or self._mirrored.get((tp.topic, tp.partition)) != tp.offset]
-        if not changed:
-            return
+        changed = [tp for tp in positions if self._mirrored.get((tp.topic, tp.partition)) != tp.offset]
+        if changed:
+            self._commit(changed)
+        if wait:
+            self._hear_of_commits()
+
+    def _commit(self, changed: list[TopicPartition]) -> None:
         try:
-            self.consumer.commit(offsets=changed, asynchronous=not wait)
+            self.consumer.commit(offsets=changed, asynchronous=True)
         except KafkaException as error:
-            logger.debug("%s: offsets not mirrored: %s", self.source.settings.label, error)
+            label = self.source.settings.label
+            logger.debug("%s: offsets not mirrored: %s", label, error, extra={"stream": label})
         else:
+            self._unanswered += 1
             self._mirrored.update({(tp.topic, tp.partition): tp.offset for tp in changed})
+
+    def _hear_of_commits(self) -> None:
+        # Not a commit that waits by itself: without a broker that takes as long as a session, 45 s by default.
+        over = time.monotonic() + _LAST_COMMIT_S
+        with suppress(KafkaException):
+            self._pause(True)
+            while self._unanswered and not self._errors.all_brokers_down and time.monotonic() < over:
+                self.consumer.poll(_LISTEN_S)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Hears what became of a commit, inside ``poll``. What Kafka has not taken it is told again."""
+        self._unanswered = max(0, self._unanswered - 1)
         for tp in partitions:
             if error is not None or tp.error is not None:
                 self._mirrored.pop((tp.topic, tp.partition), None)
+
+
+def _max_poll_interval_ms(longest_silence_s: float, config: Mapping[str, Any]) -> int:
+    """As long as handlers may take, within what librdkafka takes: no shorter than a session, and no longer than a day."""
+    try:
+        session_ms = int(config.get("session.timeout.ms", _SESSION_TIMEOUT_MS))
+    except (TypeError, ValueError):  # the client says what is wrong with it
+        session_ms = _SESSION_TIMEOUT_MS
+    return min(_LONGEST_POLL_INTERVAL_MS, max(session_ms, int(1000 * longest_silence_s)))

@@ -18,11 +18,12 @@ from django.utils import timezone
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.conf import DeliverySettings, RetrySettings
 from tom_alertstreams.exceptions import AlertStreamError
-from tom_alertstreams.logs import get_logger
+from tom_alertstreams.logs import get_logger, where
 from tom_alertstreams.models import DeadLetter, OutcomeCount, Rejection
 
 from .failures import Meaning, clean, fingerprint, judge, never_again, text_of, traceback_of
 from .source import Binding
+from .waiting import UNSETTLED
 
 logger = get_logger(__name__)
 
@@ -30,10 +31,23 @@ _ERROR_LENGTH = 10_000
 #: Whoever asks for a later try gets one within a year.
 _LONGEST_DELAY_S = 366 * 86_400.0
 _TRACEBACK_LENGTH = 50_000
+#: Handlers make codes of their own: a process counts so many, and the sum of the others.
+_MOST_CODES = 100
+OTHER_CODES = "(others)"
 
 
 class Tally(Counter[str]):
     """What this process did since it started, for its log lines: received, done, rejected, waiting, dead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Why alerts were rejected → how many.
+        self.codes: Counter[str] = Counter()
+
+    def note_codes(self, codes: Counter[str]) -> None:
+        """Alerts were rejected."""
+        for code, n in codes.items():
+            self.codes[code if code in self.codes or len(self.codes) < _MOST_CODES else OTHER_CODES] += n
 
 
 class Ledger:
@@ -45,6 +59,7 @@ class Ledger:
         self.group_id = group_id
         self.tally = tally
         self._pending: Counter[str] = Counter()
+        self._codes: Counter[str] = Counter()
         self._received = 0
         self._hour: datetime | None = None
         #: Topic, kind and code → row of OutcomeCount in this hour; rows of a transaction count only when it is committed.
@@ -81,7 +96,7 @@ class Ledger:
                 settled.append(row)
             if outcome.kind == "rejected":
                 rejected.append((alert, outcome))
-            became[_COLUMN[outcome.kind]] += 1
+            became[_COUNTED_AS[outcome.kind]] += 1
             # A dead letter that is tried again in vain is the same dead letter still.
             if not (outcome.kind == "failed" and _was_given_up(row)):
                 counts[alert.topic, outcome.kind, outcome.code if outcome.kind == "rejected" else ""] += 1
@@ -92,6 +107,10 @@ class Ledger:
         self._reject(binding, rejected)
         self._count(counts)
         self._pending = became
+        self._codes = Counter()
+        for (_, kind, code), n in counts.items():
+            if kind == "rejected":
+                self._codes[code] += n
         self._received = sum(row is None for row in previous)
 
     def committed(self) -> None:
@@ -99,11 +118,7 @@ class Ledger:
         self._count_rows |= self._new_rows
         self.tally["received"] += self._received
         self.tally.update(self._pending)
-
-    def forget_rejections(self, older_than_days: int) -> None:
-        """Delete rejections of this stream that are older; their counts stay."""
-        before = timezone.now() - timedelta(days=older_than_days)
-        Rejection.objects.filter(stream=self.stream, time__lt=before).delete()
+        self.tally.note_codes(self._codes)
 
     def _count(self, counts: Counter[tuple[str, str, str]]) -> None:
         hour = timezone.now().replace(minute=0, second=0, microsecond=0)
@@ -125,7 +140,7 @@ class Ledger:
             "stream": self.stream,
             "topic": topic,
             "hour": self._hour,
-            "outcome": _COLUMN[outcome],
+            "outcome": _COUNTED_AS[outcome],
             "code": code[:32],
         }
         OutcomeCount.objects.bulk_create([OutcomeCount(**names)], ignore_conflicts=True)
@@ -202,6 +217,7 @@ class Ledger:
             "offset": alert.offset,
             "handler": handler,
         }
+        coordinates["generation"] = row.generation if row else _generation(coordinates, alert.raw)
         self._write(coordinates, fields, alert)
         self._tell(alert, fields, wait_s, again=_was_given_up(row))
         return Outcome("failed" if wait_s is None else "retry")
@@ -231,8 +247,19 @@ class Ledger:
             level,
             "%s %s %s: %s: %s",
             self.stream, alert.coordinates, what, fields["error_class"], str(fields["error"]).partition("\n")[0][:300],
-            extra={"stream": self.stream, "topic": alert.topic, "partition": alert.partition, "offset": alert.offset},
+            extra=where(alert),
         )  # fmt: skip
+
+
+def _generation(coordinates: dict[str, Any], raw: bytes | None) -> int:
+    """Which of the letters with these coordinates is this alert's: one that nobody has settled keeps the alert it is of."""
+    last = DeadLetter.objects.filter(**coordinates).order_by("-generation")
+    found = last.values_list("generation", "state", "raw").first()
+    if found is None:
+        return 0
+    generation, state, kept = found
+    same = (None if kept is None else bytes(kept)) == raw
+    return int(generation) if same or state not in UNSETTLED else int(generation) + 1
 
 
 def _was_given_up(row: DeadLetter | None) -> bool:
@@ -241,7 +268,7 @@ def _was_given_up(row: DeadLetter | None) -> bool:
 
 
 #: Kind of outcome → how it is counted.
-_COLUMN = {"done": "done", "rejected": "rejected", "failed": "dead", "retry": "waiting"}
+_COUNTED_AS = {"done": "done", "rejected": "rejected", "failed": "dead", "retry": "waiting"}
 
 
 def _next_wait(outcome: Outcome, retry: RetrySettings, attempts: int, age_s: float) -> float | None:

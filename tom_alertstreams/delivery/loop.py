@@ -11,6 +11,7 @@ import operator
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
@@ -19,15 +20,22 @@ from confluent_kafka import KafkaException
 from django.utils import timezone
 
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.exceptions import BrokerUnavailable, FuseBlown, PartitionLost, StreamStopped, TransientError
+from tom_alertstreams.exceptions import (
+    BrokerUnavailable,
+    FuseBlown,
+    PartitionLost,
+    StreamStopped,
+    TransientError,
+    describe,
+)
 from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import Installation
-from tom_alertstreams.redaction import redact
-from tom_alertstreams.signals import housekeeping, turned
+from tom_alertstreams.signals import turned
 
 from .broker_errors import ErrorMemory
-from .failures import heal_connection, wait_if_away
+from .failures import heal_connection, public_text_of, text_of, wait_if_away
 from .fuse import Fuse
+from .hourly import Hourly
 from .intake import Intake
 from .ledger import Ledger
 from .offsets import Offsets, Progress, begin_keys
@@ -44,7 +52,7 @@ T = TypeVar("T")
 #: Longest blocking poll, so that a request to stop is heard.
 _POLL_S = 0.5
 _HOUSEKEEPING_EVERY_S = 3600.0
-_MIRROR_EVERY_S, _WAITING_EVERY_S, _LAG_EVERY_S, _PROBE_EVERY_S, _TOPICS_EVERY_S = 1.0, 1.0, 10.0, 5.0, 1.0
+_MIRROR_EVERY_S, _WAITING_EVERY_S, _LAG_EVERY_S, _PROBE_EVERY_S, _TOPICS_EVERY_S = 1.0, 1.0, 10.0, 5.0, 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 #: With --once a broker that does not answer for so long is a failure, not something to wait for.
 _ONCE_PATIENCE_S = 60.0
@@ -59,10 +67,17 @@ class DeliveryLoop:
         self.status = status or Status(source.settings.label)
         self._settings = source.settings.delivery
         self._errors = ErrorMemory(self.status)
+        self._hourly = Hourly(source, self._errors)
         self._waits_until = 0.0
         self._pause_s = _FIRST_PAUSE_S
+        #: Who hears of each turn has failed, and is not told of those of a pause until then.
+        self._silent_until = 0.0
         self._began = time.monotonic()
-        self._done_at: dict[str, float] = {}
+        #: Partitions were given to us in this life, be it none of few; and before: whether the broker has topics for us.
+        self._placed = False
+        self._has_topics = True
+        # Most streams have their partitions before anybody needs to ask.
+        self._done_at: dict[str, float] = {} if control.once else {"topics": self._began}
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -74,27 +89,31 @@ class DeliveryLoop:
         """
         self._record = RunRecord(self.source.settings, self.source.group_id, self.status)
         self._record.beat(force=True)
+        with ExitStack() as at_the_end:
+            at_the_end.callback(self._record.end)
+            try:
+                self._live(at_the_end)
+            except StreamStopped as error:
+                self._say(State(error.state), public_text_of(error), text_of(error))
+                raise
+            except BaseException as error:  # also what is made to end a program: the row must not say that it runs
+                self._say(State.DOWN, public_text_of(error), f"{type(error).__name__}: {text_of(error)}")
+                raise
+
+    def _live(self, at_the_end: ExitStack) -> None:
+        """:param at_the_end: takes what is to be closed, however this ends."""
         self._preparer = Preparer(self.source.settings.label)
+        at_the_end.callback(self._preparer.close)
         self._intake = Intake(self.source, self._errors, self.status, note_ends=self.control.once)
-        try:
-            if self._open():
-                while not self._finished():
-                    self._turn()
-                self.status.lag = self._intake.lag()
-                self._intake.mirror(wait=True)
-            asked = self.control.stopping.is_set()
-            self._say(State.STOPPED, "asked to stop" if asked else "finished")
-        except StreamStopped as error:
-            self._say(State(error.state), redact(str(error)))
-            raise
-        except Exception as error:
-            self._say(State.DOWN, redact(f"{type(error).__name__}: {error}"))
-            raise
-        finally:
-            turned.send_robust(type(self.source), source=self.source, ending=True)
-            self._intake.close()
-            self._preparer.close()
-            self._record.end()
+        at_the_end.callback(self._intake.close)
+        at_the_end.callback(turned.send_robust, type(self.source), source=self.source, ending=True)
+        if self._open():
+            while not self._finished():
+                self._turn()
+            self._note_lags()
+            self._intake.mirror(wait=True)
+        asked = self.control.stopping.is_set()
+        self._say(State.STOPPED, "asked to stop" if asked else "finished")
 
     def _open(self) -> bool:
         """Everything that must be known before the first alert; False if we were told to stop meanwhile."""
@@ -107,10 +126,12 @@ class DeliveryLoop:
         half_open = half_open and self._settings.has_fuse
         self.status.fuse_blown = half_open
         if half_open:
-            logger.warning("%s: its fuse had blown; it begins with one alert at a time", source.settings.label)
+            label = source.settings.label
+            logger.warning("%s: its fuse had blown; it begins with one alert at a time", label, extra={"stream": label})
         offsets = Offsets(cluster, source.group_id)
         starts = {topic.key: topic.delivery.start or source.start for topic in source.settings.topics}
-        began = self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, starts))
+        if self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, starts)) is None:
+            return False
         self._ledger = ledger = Ledger(source.settings.label, cluster, source.group_id, self.status.tally)
         self._waiting = WaitingAlerts(source, cluster, lease_s=2 * self._settings.handler_timeout_s)
         self._fuse = Fuse(source.settings.label, self._settings, half_open=half_open)
@@ -121,7 +142,7 @@ class DeliveryLoop:
 
         self._runner, self._second_tries = runner(offsets), runner(self._waiting)
         intake.subscribe(offsets, installation)
-        return began is not None
+        return True
 
     def _patiently(self, action: Callable[[], T]) -> T | None:
         """The result of something that needs the broker or the database, waiting for either; None if told to stop."""
@@ -130,21 +151,28 @@ class DeliveryLoop:
             try:
                 return action()
             except Exception as error:  # noqa: BLE001  (judged in the next line)
-                reason = self._reason_to_wait(error)
+                away = self._judged(error)
             self._intake.consumer.poll(0)  # serves error_cb, which hears of a wrong password
             self._errors.raise_refusal()
-            self._say(State.WAITING, reason)
+            self._wait(away)
             if self.control.once and time.monotonic() - self._began > _ONCE_PATIENCE_S:
-                raise BrokerUnavailable(reason, stream=self.source.settings.label)
-            self.control.stopping.wait(pause_s)
+                raise BrokerUnavailable(
+                    public_text_of(away), details=getattr(away, "details", ""), stream=self.source.settings.label
+                )
+            over = time.monotonic() + pause_s
+            while (left := over - time.monotonic()) > 0 and not self.control.stopping.wait(min(left, _POLL_S)):
+                self._turn_waiting()
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return None
 
-    def _say(self, state: State, reason: str = "") -> None:
-        if self.status.say(state, reason) and reason:
+    def _wait(self, away: TransientError) -> None:
+        self._say(State.WAITING, public_text_of(away), text_of(away))
+
+    def _say(self, state: State, reason: str = "", whole: str = "") -> None:
+        if self.status.say(state, reason, whole) and reason:
             logger.log(
                 logging.INFO if state is State.STOPPED else logging.WARNING,
-                "%s: %s", self.source.settings.label, reason, extra={"stream": self.source.settings.label},
+                "%s: %s", self.source.settings.label, whole or reason, extra={"stream": self.source.settings.label},
             )  # fmt: skip
         self._record.beat()
 
@@ -155,29 +183,54 @@ class DeliveryLoop:
         self._poll()
         self._errors.raise_refusal()
         if time.monotonic() < self._waits_until or self._broker_is_down():
+            self._turn_waiting()
             return
         try:
             if self._intake.place():
-                self.status.connected = True
-                logger.info("%s reads %d partitions", self.status.label, len(self._intake.assigned))
+                self.status.connected = self._placed = True
+                label, partitions = self.status.label, len(self._intake.assigned)
+                logger.info("%s reads %d partitions", label, partitions, extra={"stream": label})
             if self._is_due("housekeeping", _HOUSEKEEPING_EVERY_S):
-                self._keep_house()
+                self._hourly.begin()
+            self._hourly.go_on()
             turned.send(type(self.source), source=self.source, ending=False)
             self._work()
             self._try_waiting()
             if self._is_due("mirror", _MIRROR_EVERY_S):
                 self._intake.mirror()
             if self._is_due("lag", _LAG_EVERY_S):
-                self.status.lag = self._intake.lag()
+                self._note_lags()
+            if not self._placed and self._is_due("topics", _TOPICS_EVERY_S):
+                self._has_topics = self._intake.has_topics()
         except PartitionLost as lost:
             self._step_back(lost)
         except Exception as error:  # noqa: BLE001  (judged in the next line)
-            self._pause(self._reason_to_wait(error))
+            self._pause(self._judged(error))
         else:
             self._pause_s = _FIRST_PAUSE_S
-            if self.status.connected:
-                self._say(State.RUNNING)
+            self._say_that_it_goes_on()
         self._record.beat()
+
+    def _say_that_it_goes_on(self) -> None:
+        if self._placed:
+            self._say(State.RUNNING)
+        elif self._has_topics:
+            self._say(State.STARTING)
+        else:
+            # librdkafka gives nothing to a member whose topics do not exist, not even an empty assignment.
+            self._say(
+                State.NO_TOPIC, f"its broker has no topic for its keys: {', '.join(sorted(self.source.bindings))}"
+            )
+
+    def _turn_waiting(self) -> None:
+        """What must not wait for alerts goes on. Where it fails, as without the database, it is left alone for a while."""
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            turned.send(type(self.source), source=self.source, ending=False)
+        except Exception as error:  # noqa: BLE001  (judged in the next line)
+            self._judged(error)
+            self._silent_until = time.monotonic() + _LONGEST_PAUSE_S
 
     def _poll(self) -> None:
         """Fetch; while alerts are held or something is away, only keep our place in the group."""
@@ -188,10 +241,14 @@ class DeliveryLoop:
             return
         self._intake.poll(min(_POLL_S, away_s) if away_s else 0.0 if busy else _POLL_S, fetch=fetch)
 
-    def _keep_house(self) -> None:
-        """What belongs to no batch."""
-        self._ledger.forget_rejections(max(topic.delivery.rejections_days for topic in self.source.settings.topics))
-        housekeeping.send(type(self.source), source=self.source)
+    def _note_lags(self) -> None:
+        """Where each of our topics goes to, and how far it is behind."""
+        self.status.lags = self._intake.lags()
+        self.status.handlers = {}
+        for topic in {topic for topic, _ in self._intake.assigned}:
+            key = self.source.topic_keys.match(topic)
+            binding = self.source.bindings.get(key) if key is not None else None
+            self.status.handlers[topic] = binding.topic.handler if binding is not None else ""
 
     def _broker_is_down(self) -> bool:
         """No broker answers. librdkafka goes on trying by itself; we only say so until one answers again."""
@@ -258,39 +315,52 @@ class DeliveryLoop:
             return
         if self._fuse.half_open:  # a second try that fails may become a dead letter
             return
-        by_key: dict[str | None, list[Alert]] = {}
+        by_key: dict[str | None, deque[Alert]] = {}
         for alert in self._waiting.claim(self._settings.batch_size):
-            by_key.setdefault(self.source.topic_keys.match(alert.topic), []).append(alert)
+            by_key.setdefault(self.source.topic_keys.match(alert.topic), deque()).append(alert)
         try:
             for key, alerts in by_key.items():
-                self._second_tries.handle(self.source.bindings.get(key) if key is not None else None, alerts)
-                self.control.stopping.wait(self._second_tries.lock_pause_s())
+                self._try_again(self.source.bindings.get(key) if key is not None else None, alerts)
         finally:
             self._waiting.release()
 
+    def _try_again(self, binding: Binding | None, alerts: deque[Alert]) -> None:
+        """In groups as at the first try, for BATCH_SECONDS; what is left is claimed again."""
+        deadline = time.monotonic() + self._settings.batch_seconds
+        limit = self._second_tries.batch_limit(binding) if binding is not None else None
+        while alerts and not self.control.stopping.is_set():
+            group = self._intake.group(binding, alerts, limit)
+            finished = self._second_tries.handle(binding, group)
+            self.control.stopping.wait(self._second_tries.lock_pause_s())
+            if finished < len(group) or time.monotonic() >= deadline:
+                return
+            for _ in group:
+                alerts.popleft()
+
     # --- trouble ---------------------------------------------------------------------------------------------------
 
-    def _reason_to_wait(self, error: Exception) -> str:
-        """Why to wait, if the error means that something outside is away; else it ends this life of the stream."""
+    def _judged(self, error: Exception) -> TransientError:
+        """What to wait for, if the error means that something outside is away; else it ends this life of the stream."""
         if isinstance(error, KafkaException):
             self._intake.judge(error.args[0])
-            return redact(f"waiting for the broker: {error.args[0].str()}")
+            return BrokerUnavailable(f"waiting for the broker: {error.args[0].str()}")
         try:
             wait_if_away(error)
         except TransientError as away:
             heal_connection()
-            return redact(str(away))
+            return away
         raise error
 
-    def _pause(self, reason: str) -> None:
+    def _pause(self, away: TransientError) -> None:
         """Handle nothing for a while, but keep our place in the group."""
-        self._say(State.WAITING, reason)
+        self._wait(away)
         self._waits_until = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _step_back(self, lost: PartitionLost) -> None:
         """Another consumer, or a commit whose answer we never got, has moved a partition."""
-        logger.warning("%s: %s; reading again where the database says", self.status.label, lost)
+        extra = {**describe(lost), "stream": self.status.label}
+        logger.warning("%s: %s; reading again where the database says", self.status.label, lost, extra=extra)
         self._intake.step_back()
 
     # --- the end ---------------------------------------------------------------------------------------------------
@@ -302,7 +372,7 @@ class DeliveryLoop:
             return False
         if not self._errors.all_brokers_down and self._at_end():
             horizon = timezone.now() + timedelta(seconds=self._settings.retry.max_wait_s)
-            return not self._waiting.due_before(horizon)
+            return self._hourly.is_done and not self._waiting.due_before(horizon)
         if self.status.connected and not self._errors.all_brokers_down:
             return False
         if time.monotonic() - self._began > _ONCE_PATIENCE_S:
@@ -314,7 +384,7 @@ class DeliveryLoop:
     def _at_end(self) -> bool:
         if self.status.connected:
             return self._intake.at_end()
-        return self._is_due("topics", _TOPICS_EVERY_S) and not self._intake.has_topics()
+        return not self._has_topics
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now = time.monotonic()

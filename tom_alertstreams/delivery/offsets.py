@@ -91,7 +91,7 @@ class Offsets:
         )
 
     def move_back(self, partition: Partition, offset: int, topic_id: str) -> None:
-        """The topic was made anew: begin at ``offset``."""
+        """The topic was made anew, or has lost its end: begin at ``offset``."""
         position = self._positions[partition]
         moved = StreamPartition.objects.filter(pk=position.row, next_offset=position.next_offset)
         if moved.update(next_offset=offset, topic_id=topic_id) != 1:
@@ -108,6 +108,14 @@ class Offsets:
             for partition, position in self._positions.items()
             if position.topic_id and topic_ids.get(partition[0], position.topic_id) != position.topic_id
         ]
+
+    def has_id(self, partition: Partition, topic_ids: Mapping[str, str]) -> bool:
+        """Whether the topic of a loaded partition certainly is the one that it was when it was last read.
+
+        :param topic_ids: topic → its id now.
+        """
+        known = self._positions[partition].topic_id
+        return bool(known) and topic_ids.get(partition[0]) == known
 
     def note_topic_ids(self, topic_ids: Mapping[str, str]) -> None:
         """Store the ids of topics beside loaded partitions that have none yet."""
@@ -162,20 +170,20 @@ def _ends(alerts: Sequence[Alert]) -> dict[Partition, int]:
     return {(alert.topic, alert.partition): alert.offset + 1 for alert in alerts}
 
 
-def begin_keys(offsets: Offsets, consumer: Consumer, keys: TopicKeys, starts: Mapping[str, Start]) -> str:
+def begin_keys(offsets: Offsets, consumer: Consumer, keys: TopicKeys, starts: Mapping[str, Start]) -> int:
     """Place every existing topic of a key that this group uses for the first time: Kafka's offset, else the key's start.
 
     All of its partitions are placed, not just those assigned to this process; what appears later is new and is read
     from its beginning. The positions and the note that the key has been used commit together.
 
-    :returns: what was begun, in words.
+    :returns: how many partitions were placed.
     """
     used = set(
         SubscribedKey.objects.filter(cluster=offsets.cluster, group_id=offsets.group_id).values_list("key", flat=True)
     )
     new = [key for key in keys.keys if key not in used]
     if not new:
-        return "nothing new"
+        return 0
     metadata = consumer.list_topics(timeout=BROKER_TIMEOUT_S)
     partitions = [
         (topic, number)
@@ -194,7 +202,7 @@ def begin_keys(offsets: Offsets, consumer: Consumer, keys: TopicKeys, starts: Ma
             [SubscribedKey(cluster=offsets.cluster, group_id=offsets.group_id, key=key) for key in new],
             ignore_conflicts=True,
         )
-    return f"{len(found)} partitions of {', '.join(new)}"
+    return len(found)
 
 
 def place(offsets: Offsets, consumer: Consumer, partitions: Sequence[Partition]) -> list[TopicPartition]:

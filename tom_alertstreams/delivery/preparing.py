@@ -1,15 +1,19 @@
 """What can be done for a group of alerts before its transaction: decoding, and ``prepare`` of batch handlers.
 
-``prepare`` runs in a thread, for it may use the network, with a time-out. Where it needs its alerts only (``ahead``) the
-next group is prepared while the present one is handled: Python reads while the database writes.
+``prepare`` runs in a thread, for it may use the network, with a time-out. One that hangs is left behind with its thread, and
+the next try has another. Where it needs its alerts only (``ahead``) the next group is prepared while the present one is
+handled: Python reads while the database writes.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
+from queue import SimpleQueue
 
 from django.db import connections
 
@@ -17,25 +21,31 @@ from tom_alertstreams.alerts import Alert
 from tom_alertstreams.exceptions import LookUpUnavailable
 
 from .calls import Prepared, content_error
+from .failures import as_exception
 from .source import Binding
 
 #: A group on its way.
 Begun = tuple[Sequence[Alert], "Future[Prepared]"]
 
+#: Threads of a stream that are left behind at one time: each may hold a socket and a connection to the database.
+_MOST_HANGING = 3
+#: What a look-up that nobody needs any more is given to end.
+_LAST_CALL_S = 5.0
+
 
 class Preparer:
-    """One thread, started when it is first needed. A call that hangs blocks its stream's look-ups, and nothing else."""
+    """One thread, started when it is first needed; another one where a call of it hangs."""
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._executor: ThreadPoolExecutor | None = None
-        self._hanging: Future[Prepared] | None = None
+        self._thread: _CallingThread | None = None
+        self._hanging: list[_CallingThread] = []
         #: Key of TOPIC_HANDLERS → groups that are prepared ahead, in their order.
         self._begun: dict[str, list[Begun]] = {}
 
     def begin(self, binding: Binding, *groups: Sequence[Alert]) -> None:
         """Prepare these groups one after the other, meanwhile others may be handled; where the handler allows that."""
-        if not binding.handler.ahead or self._is_hanging:
+        if not binding.handler.ahead or self._hang() >= _MOST_HANGING:
             return
         before = self._begun.get(binding.topic.key, [])
         self._begun[binding.topic.key] = [
@@ -53,31 +63,46 @@ class Preparer:
     def prepare(self, binding: Binding, alerts: Sequence[Alert]) -> Prepared:
         """Decode these alerts, and call the handler's ``prepare`` with them.
 
-        :raises LookUpUnavailable: ``prepare`` took longer than PREPARE_TIMEOUT_S, or an earlier one still does.
+        :raises LookUpUnavailable: ``prepare`` took longer than PREPARE_TIMEOUT_S, or too many earlier ones still do.
         :raises TransientError: what decoding needs is away.
         """
         handler, timeout_s = binding.handler, binding.topic.delivery.prepare_timeout_s
         if handler.prepare is None or not alerts:
             return _opened(alerts)
-        if self._is_hanging:
-            raise self._too_slow(handler.path, timeout_s)
+        if (hanging := self._hang()) >= _MOST_HANGING:
+            raise LookUpUnavailable(
+                f"{hanging} look-ups of this stream hang, so that {handler.path} begins no other.",
+                hint="It goes on when one of them ends. Give what they ask a time-out of its own, and restart readstreams.",
+            )
         future = self._take(binding, alerts) or self._submit(binding, alerts)
         try:
             return future.result(timeout_s)
         except FutureTimeoutError as error:
             if future.done():  # prepare itself raised a TimeoutError
                 raise
-            self._hanging = future
-            raise self._too_slow(handler.path, timeout_s) from error
+            self._leave_behind()
+            raise LookUpUnavailable(
+                f"the look-up of {handler.path} took longer than {timeout_s:g} s.",
+                hint="It is tried again; see PREPARE_TIMEOUT_S.",
+            ) from error
 
     def close(self) -> None:
         """End the thread; one that hangs is left behind."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=not self._is_hanging, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.end()
+            self._thread.join(_LAST_CALL_S)
 
-    @property
-    def _is_hanging(self) -> bool:
-        return self._hanging is not None and not self._hanging.done()
+    def _hang(self) -> int:
+        """How many threads that were left behind have not come to their end."""
+        self._hanging = [thread for thread in self._hanging if thread.is_alive()]
+        return len(self._hanging)
+
+    def _leave_behind(self) -> None:
+        assert self._thread is not None  # noqa: S101
+        self._thread.end()
+        self._hanging.append(self._thread)
+        self._thread = None
+        self._begun.clear()  # what waited for its turn there comes anew
 
     def _take(self, binding: Binding, alerts: Sequence[Alert]) -> Future[Prepared] | None:
         """What was begun for exactly these alerts."""
@@ -85,9 +110,9 @@ class Preparer:
         return begun.pop(0)[1] if begun and _same(begun[0][0], alerts) else None
 
     def _submit(self, binding: Binding, alerts: Sequence[Alert]) -> Future[Prepared]:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"alertstream-{self._label}-prepare")
-        return self._executor.submit(self._call, binding, list(alerts))
+        if self._thread is None:
+            self._thread = _CallingThread(f"alertstream-{self._label}-prepare")
+        return self._thread.submit(partial(self._call, binding, list(alerts)))
 
     @staticmethod
     def _call(binding: Binding, alerts: list[Alert]) -> Prepared:
@@ -99,15 +124,43 @@ class Preparer:
                 return opened
             options = {} if handler.options is None else {"options": handler.options}
             return Prepared(opened.errors, opened.ready, handler.prepare(list(opened.ready), **options))
+        except Exception:
+            raise
+        except BaseException as error:
+            raise as_exception(error, "prepare") from error
         finally:
             # Connections are per thread: a kept one would be one more per stream.
             connections.close_all()
 
-    @staticmethod
-    def _too_slow(path: str, timeout_s: float) -> LookUpUnavailable:
-        return LookUpUnavailable(
-            f"the look-up of {path} took longer than {timeout_s:g} s.", hint="It is tried again; see PREPARE_TIMEOUT_S."
-        )
+
+class _CallingThread(threading.Thread):
+    """Makes one call after the other. An executor will not do: Python waits for its threads before a process may end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._calls: SimpleQueue[tuple[Future[Prepared], Callable[[], Prepared]] | None] = SimpleQueue()
+        self._over = False
+        self.start()
+
+    def submit(self, call: Callable[[], Prepared]) -> Future[Prepared]:
+        """Make this call in its turn."""
+        future: Future[Prepared] = Future()
+        self._calls.put((future, call))
+        return future
+
+    def end(self) -> None:
+        """Begin no other call; what came of those that wait is never told."""
+        self._over = True
+        self._calls.put(None)
+
+    def run(self) -> None:
+        while (given := self._calls.get()) is not None and not self._over:
+            future, call = given
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001  (is the caller's to judge)
+                future.set_exception(error)
+            del given, future, call  # else its alerts would be kept until the next call
 
 
 def _opened(alerts: Sequence[Alert]) -> Prepared:

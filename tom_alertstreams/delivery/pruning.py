@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
-from tom_alertstreams.models import DeadLetter, OutcomeCount, Rejection, StreamRun
+from tom_alertstreams.models import Alarm, DeadLetter, LetterAction, OutcomeCount, Rejection, StreamRun
 
 #: Rows deleted in one transaction.
 _AT_ONCE = 500
@@ -40,9 +40,12 @@ def prunable(older_than: timedelta) -> list[Prunable]:
     ended = Q(ended__lt=before) | Q(ended=None, heartbeat__lt=min(before, now - _SILENT))
     return [
         Prunable("dead letters, replayed or dismissed", settled.filter(updated_at__lt=before)),
+        # Those that nobody has gone on with for so long too: their letters can be chosen anew.
+        Prunable("replays and dismissals", LetterAction.objects.filter(started__lt=before)),
         Prunable("runs of streams that have ended", StreamRun.objects.filter(ended).exclude(is_last)),
         Prunable("counts of outcomes, by the hour", OutcomeCount.objects.filter(hour__lt=before - timedelta(hours=1))),
         Prunable("rejections", Rejection.objects.filter(time__lt=before)),
+        Prunable("alarms that are over", Alarm.objects.filter(over__lt=before)),
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django import db
@@ -29,7 +29,7 @@ from .runs import Status
 from .source import AlertSource, Binding
 from .waiting import ClaimedLetters
 
-#: Letters claimed at once, bytes and all.
+#: Letters claimed at once, at most.
 _AT_ONCE = 100
 BUSY = "another process is trying them now, or has just settled them"
 
@@ -56,7 +56,9 @@ class ReplayReport:
         return not self.became["dead"] and not set(self.left) - {BUSY}
 
 
-def replay(letters: QuerySet[DeadLetter], find_source: Callable[[str], AlertSource]) -> Iterator[ReplayReport]:
+def replay(
+    letters: QuerySet[DeadLetter], find_source: Callable[[str], AlertSource]
+) -> Generator[ReplayReport, None, None]:
     """Try these letters again, open or waiting. Nothing goes over the network but what handlers ask.
 
     Whoever stops to iterate stops the replay: what is in hand is rolled back or was committed.
@@ -76,15 +78,16 @@ def replay(letters: QuerySet[DeadLetter], find_source: Callable[[str], AlertSour
             report.left[redact(str(error))] += sum(map(len, topics.values()))
             yield report
         else:
-            yield from _StreamReplay(source, report).run(topics)
+            yield from _StreamReplay(source, report, letters).run(topics)
 
 
 class _StreamReplay:
     """The letters of one stream."""
 
-    def __init__(self, source: AlertSource, report: ReplayReport) -> None:
+    def __init__(self, source: AlertSource, report: ReplayReport, letters: QuerySet[DeadLetter]) -> None:
         label, delivery = source.settings.label, source.settings.delivery
         self._source = source
+        self._letters = letters
         self._report = report
         self._claimed = ClaimedLetters(source, lease_s=2 * delivery.handler_timeout_s)
         self._preparer = Preparer(label)
@@ -127,8 +130,9 @@ class _StreamReplay:
 
     def _some(self, binding: Binding, untried: set[int]) -> Iterator[ReplayReport]:
         while untried:
-            rows = DeadLetter.objects.filter(pk__in=untried).order_by("pk")
-            alerts = self._claimed.take(rows, len(untried))
+            # Chosen as before: what somebody else has tried meanwhile may not be among them any more.
+            rows = self._letters.filter(pk__in=untried).order_by("pk")
+            alerts = self._claimed.take(rows, len(untried), binding.topic.delivery.batch_bytes)
             if not alerts:
                 self._report.left[BUSY] += len(untried)
                 yield self._report

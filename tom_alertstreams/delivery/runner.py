@@ -26,6 +26,7 @@ from tom_alertstreams.exceptions import (
 from tom_alertstreams.handlers import Style
 from tom_alertstreams.logs import get_logger
 
+from .after_commit import outlive_failures
 from .calls import Calls
 from .failures import Meaning, is_conflict, judge, outcome_of, text_of, unavailable, wait_if_away
 from .fuse import Fuse
@@ -67,6 +68,7 @@ class Runner:
         self.preparer = preparer
         self.fuse = fuse
         self._calls = Calls(source, status)
+        self._measures = status.measures
         #: How long the last transaction was open, in seconds.
         self.last_transaction_s = 0.0
         self.stopping = stopping
@@ -112,6 +114,7 @@ class Runner:
                 self.progress.begin(alerts)
                 called = True
                 finished = self._call_and_record(binding, alerts, call)
+                outlive_failures(self.source.settings.label)
         except db.Error as error:
             if called:
                 raise
@@ -121,6 +124,7 @@ class Runner:
         self.fuse.committed()
         reset_queries()  # with DEBUG on, Django keeps every query for ever
         self.last_transaction_s = time.monotonic() - began
+        self._measures.committed(binding.handler.path if binding else "", self.last_transaction_s, finished)
         self._warn_of_long_lock(binding)
         return len(finished)
 
@@ -163,6 +167,7 @@ class Runner:
             '%s: handler %s held SQLite\'s writer lock for %.1f s; the web site cannot write meanwhile. Set "ATOMIC": False '
             "on its topic (then an alert is handled at least once instead of exactly once), or use PostgreSQL.",
             self.source.settings.label, binding.handler.path if binding else "", self.last_transaction_s,
+            extra={"stream": self.source.settings.label},
         )  # fmt: skip
 
     # --- 1.x and 2.0 style -----------------------------------------------------------------------------------------
@@ -212,6 +217,7 @@ class Runner:
             "%s: handler %s cannot run inside our transaction (%s). From now on it runs outside: an alert is then handled "
             'at least once, not exactly once. Say "ATOMIC": False on its topic to have it so from the start.',
             self.source.settings.label, binding.handler.path, f"{type(error).__name__}: {text_of(error)}",
+            extra={"stream": self.source.settings.label},
         )  # fmt: skip
 
     # --- @alert_handler --------------------------------------------------------------------------------------------

@@ -20,12 +20,15 @@ from tom_alertstreams.models import StreamRun
 
 from .failures import clean, heal_connection
 from .ledger import Tally
+from .measures import Measures
+from .offsets import Partition
 from .source import Binding
 
 #: Seconds between two writes of a StreamRun row while nothing changes.
 HEARTBEAT_S = 10.0
 
 _GAPS_KEPT = 100
+_RATE_OVER_S = 5.0
 
 State = StreamRun.State
 
@@ -55,25 +58,53 @@ class Status:
     label: str
     state: StreamRun.State = State.STARTING
     reason: str = ""
+    whole: str = ""
     last_error: str = ""
-    lag: int | None = None
+    #: Partition → alerts not handled yet, as far as the broker has told.
+    lags: dict[Partition, int] = field(default_factory=dict)
+    #: Topic → dotted path of its handler, for the topics of which we have a partition; empty: none.
+    handlers: dict[str, str] = field(default_factory=dict)
     #: Assigned partitions with a position: at least once True means the broker let us in.
     connected: bool = False
     tally: Tally = field(default_factory=Tally)
+    measures: Measures = field(default_factory=Measures)
     in_hand: InHand | None = None
     #: ``time.monotonic()`` when the loop last went round or began an alert; None before its first turn.
     moved_at: float | None = None
-    #: The StreamRun of this life, once it is written.
+    #: The StreamRun of this life, once it is written, and ``time.monotonic()`` when its heartbeat was written last.
     run_id: int | None = None
+    beat_at: float | None = None
+    #: Why the watchdog takes it for stuck; empty: it does not. Written by the watchdog.
+    stuck: str = ""
     fuse_blown: bool | None = None
     gaps: list[dict[str, Any]] = field(default_factory=list)
 
-    def say(self, state: StreamRun.State, reason: str = "") -> bool:
-        """Note a state; True if it is news."""
-        news = (state, reason) != (self.state, self.reason)
-        self.state, self.reason = state, reason
+    @property
+    def lag(self) -> int | None:
+        """Alerts not handled yet; None before the broker has told."""
+        return sum(self.lags.values()) if self.lags else None
+
+    @property
+    def topics(self) -> dict[str, dict[str, Any]]:
+        """Topic → its handler and its lag, as StreamRun keeps them."""
+        topics: dict[str, dict[str, Any]] = {
+            topic: {"handler": handler, "lag": None} for topic, handler in sorted(self.handlers.items())
+        }
+        for (topic, _), lag in self.lags.items():
+            if topic in topics:
+                topics[topic]["lag"] = (topics[topic]["lag"] or 0) + lag
+        return topics
+
+    def say(self, state: StreamRun.State, reason: str = "", whole: str = "") -> bool:
+        """Note a state; True if it is news.
+
+        :param reason: for everybody.
+        :param whole: the reason with the words of the error, for staff; empty: there are no more.
+        """
+        news = (state, reason, whole) != (self.state, self.reason, self.whole)
+        self.state, self.reason, self.whole = state, reason, whole
         if reason and state not in (State.STARTING, State.RUNNING, State.STOPPED):
-            self.last_error = reason
+            self.last_error = whole or reason
         return news
 
     def begin(self, binding: Binding, alerts: Sequence[Alert]) -> None:
@@ -84,6 +115,8 @@ class Status:
     def end(self) -> None:
         """The handler has returned."""
         self.moved_at = time.monotonic()
+        if self.in_hand is not None:
+            self.measures.called(self.moved_at - self.in_hand.since)
         self.in_hand = None
 
     def note_gap(self, topic: str, partition: int, expected: int, found: int, reason: str) -> None:
@@ -106,6 +139,9 @@ class RunRecord:
             settings_fingerprint=settings_fingerprint(settings),
         )
         self._written_at = float("-inf")
+        #: The thread's tally goes on from life to life.
+        self._received_before = status.tally["received"]
+        self._counted, self._counted_at = 0, time.monotonic()
         self._written_state: tuple[StreamRun.State, str] | None = None
 
     def beat(self, *, force: bool = False) -> None:
@@ -116,6 +152,8 @@ class RunRecord:
             return
         self._row.heartbeat = timezone.now()
         self._row.state, self._row.lag = self._status.state, self._status.lag
+        self._row.topics = self._status.topics
+        self._count(now)
         self._row.reason = clean(self._status.reason, 10_000)
         self._row.last_error = clean(self._status.last_error, 10_000)
         self._row.fuse_blown, self._row.gaps = self._status.fuse_blown, self._status.gaps
@@ -125,7 +163,14 @@ class RunRecord:
         except db.Error:
             heal_connection()
         else:
-            self._status.run_id = self._row.pk
+            self._status.run_id, self._status.beat_at = self._row.pk, now
+
+    def _count(self, now: float) -> None:
+        """Alerts so far, and how many a second, over a time long enough to tell it."""
+        self._row.received = self._status.tally["received"] - self._received_before
+        if now - self._counted_at >= _RATE_OVER_S:
+            self._row.rate = (self._row.received - self._counted) / (now - self._counted_at)
+            self._counted, self._counted_at = self._row.received, now
 
     def end(self) -> None:
         """The life is over."""

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from django.db import connections
@@ -22,7 +23,7 @@ from tom_alertstreams.exceptions import StreamStopped, describe
 from tom_alertstreams.logs import get_logger
 from tom_alertstreams.redaction import redact
 
-from .failures import text_of, traceback_of
+from .failures import public_text_of, text_of, traceback_of
 from .runs import State, Status
 from .source import Control
 from .watchdog import Watchdog
@@ -82,14 +83,19 @@ class StreamThread(threading.Thread):
                     self._report(error, State(error.state))
                     self.needs_you = True
                     return
-                except Exception as error:  # noqa: BLE001  (one stream's trouble is its own)
-                    self._report(error)
+                except:  # noqa: E722  (one stream's trouble is its own, also what is made to end a program)
+                    raised = sys.exc_info()[1]  # confluent_kafka can raise its KafkaError, which is no exception
+                    self._report(raised if isinstance(raised, BaseException) else RuntimeError(repr(raised)))
+                finally:
+                    # Until its next life has begun nobody expects it to move, nor is a row its own.
+                    self.status.moved_at = self.status.run_id = None
                 if self.control.once:
                     return
                 if time.monotonic() - began > _GOOD_LIFE_S:
                     pause_s = _FIRST_RESTART_S
                 wait_s = pause_s * random.uniform(0.8, 1.2)  # noqa: S311  (so that streams do not all come back at once)
-                logger.warning("%s: starts again in %.0f s", self.status.label, wait_s)
+                extra = {"stream": self.status.label}
+                logger.warning("%s: starts again in %.0f s", self.status.label, wait_s, extra=extra)
                 self.control.stopping.wait(wait_s)
                 pause_s = min(2 * pause_s, _LONGEST_RESTART_S)
             self.succeeded = self.status.connected
@@ -110,12 +116,19 @@ class StreamThread(threading.Thread):
             return self.succeeded or self.is_alive()
         return self.status.connected if out_of_time else self.succeeded
 
-    def _report(self, error: Exception, state: State = State.DOWN) -> None:
-        self.status.say(
-            state, text_of(error) if state is not State.DOWN else f"{type(error).__name__}: {text_of(error)}"
-        )
-        logger.error("%s is %s: %s", self.status.label, state.label, self.status.reason, extra=describe(error))
-        logger.debug("%s", redact(traceback_of(error)))
+    def _report(self, error: BaseException, state: State = State.DOWN) -> None:
+        """Say why this life has ended. Whatever goes wrong with that, the next one begins."""
+        try:
+            self._tell(error, state)
+        except BaseException:  # noqa: BLE001  (what an error says of itself may raise anything)
+            self.status.say(state, type(error).__name__)
+
+    def _tell(self, error: BaseException, state: State) -> None:
+        whole = text_of(error) if state is not State.DOWN else f"{type(error).__name__}: {text_of(error)}"
+        self.status.say(state, public_text_of(error), whole)
+        extra = {**describe(error), "stream": self.status.label}
+        logger.error("%s is %s: %s", self.status.label, state.label, whole, extra=extra)
+        logger.debug("%s", redact(traceback_of(error)), extra=extra)
 
 
 class Supervisor:
@@ -128,18 +141,21 @@ class Supervisor:
         *,
         shutdown_s: float,
         max_runtime_s: float | None = None,
+        liveness_file: Path | None = None,
     ) -> None:
+        """:param liveness_file: touched every second, unless a stream is stuck; gone at the end."""
         self.control = control
         self.threads = [StreamThread(stream, control) for stream in streams]
         self._shutdown_s = shutdown_s
         self._max_runtime_s = max_runtime_s
+        self._liveness_file = liveness_file
 
     def run(self) -> int:
         """
         :returns: the exit code: 0; 1 where no stream could run or one did not stop in time; NEEDS_YOU.
         """
         began = reported = time.monotonic()
-        with self._signals() as heard, Watchdog(self.threads):
+        with self._signals() as heard, Watchdog(self.threads, self._liveness_file):
             for thread in self.threads:
                 thread.start()
             while any(thread.is_alive() for thread in self.threads) and not self.control.stopping.is_set():

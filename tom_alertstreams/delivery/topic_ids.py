@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from tom_alertstreams.logs import get_logger
@@ -19,30 +19,36 @@ from .offsets import BROKER_TIMEOUT_S
 logger = get_logger(__name__)
 
 _TIMEOUT_S = 5.0
+#: What is answered by a Kafka before 2.8, and to who has no right to ask.
+_NEVER = (
+    KafkaError._UNSUPPORTED_FEATURE,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
 #: Of a client that lives for one question: it warns of every consumer setting, and what goes wrong is in its answer.
 _unheard = logging.Logger("tom_alertstreams.librdkafka.admin")  # noqa: LOG001  (nobody's child: nothing gets out)
 _unheard.addHandler(logging.NullHandler())
 
 
 class TopicIds:
-    """Asks one cluster. Where it does not tell (Kafka before 2.8, or no right to ask), it is not asked again."""
+    """Asks one cluster. Topics whose ids it does not tell (Kafka before 2.8, or no right to ask) are not asked for again."""
 
     def __init__(self, consumer_config: dict[str, Any]) -> None:
         self._config = consumer_config
-        self._tells = True
+        self._never_told: set[str] = set()
 
     def ask(self, consumer: Consumer, topics: Iterable[str]) -> dict[str, str]:
         """Topic → id, of those whose id the broker tells.
 
         :raises KafkaException: the broker does not answer.
         """
-        names = sorted(set(topics))
-        if not names or not self._tells:
+        names = sorted(set(topics) - self._never_told)
+        if not names:
             return {}
         metadata = consumer.list_topics(timeout=BROKER_TIMEOUT_S)
         # librdkafka asks the controller, and waits in vain where none is named, as by its own mock cluster.
         if metadata.controller_id not in metadata.brokers:
-            self._tells = False
             return {}
         admin = AdminClient(self._config, logger=_unheard)
         answers = admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT_S)
@@ -51,6 +57,7 @@ class TopicIds:
             try:
                 found[topic] = str(answer.result().topic_id or "")
             except KafkaException as error:
-                self._tells = False
+                if error.args[0].code() in _NEVER:
+                    self._never_told.add(topic)
                 logger.debug("no id of topic %s: %s", topic, error)
         return {topic: topic_id for topic, topic_id in found.items() if topic_id.strip("A")}  # all zeros is no id

@@ -19,7 +19,7 @@ from tom_alertstreams.handlers import Style
 from .calls import Calls, content_error
 from .failures import Meaning, judge, outcome_of, wait_if_away
 from .preparing import Preparer
-from .rows import RowChange, RowWatch
+from .row_watch import RowChange, RowWatch
 from .runs import Status
 from .source import AlertSource, Binding
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Length
 from django.utils import timezone
 
 from tom_alertstreams.alerts import Alert
+from tom_alertstreams.conf import configured_streams
 from tom_alertstreams.exceptions import PartitionLost
 from tom_alertstreams.models import DeadLetter
 
@@ -18,6 +21,8 @@ from .source import AlertSource
 
 #: States in which an alert may be tried again.
 UNSETTLED = (DeadLetter.State.OPEN, DeadLetter.State.WAITING)
+#: How often to look for alerts that wait under a label that is gone.
+_LOOK_EVERY_S = 60.0
 
 
 def unclaimed(now: datetime) -> Q:
@@ -36,25 +41,28 @@ class ClaimedLetters:
         self._lease = timedelta(seconds=lease_s)
         self._claimed: dict[tuple[str, int, int], DeadLetter] = {}
 
-    def take(self, rows: QuerySet[DeadLetter], limit: int) -> list[Alert]:
-        """Alerts of these rows that are not settled and that no other process is trying, leased to this one.
+    def take(self, rows: QuerySet[DeadLetter], most: int, most_bytes: int) -> list[Alert]:
+        """The first alerts of these rows that are not settled and that no other process is trying, leased to this one.
 
         Of rows with the same coordinates (of two clusters, or of two handlers) only the first is taken.
+
+        :param most_bytes: of all together; a larger alert comes alone.
         """
         now = timezone.now()
         free = rows.filter(unclaimed(now), state__in=UNSETTLED)
-        if not free.exists():
+        chosen = _that_fit(free, most, most_bytes)
+        if not chosen:
             return []
-        until, claimed = now + self._lease, dict[tuple[str, int, int], DeadLetter]()
+        until = now + self._lease
         skip_locked = connection.features.has_select_for_update_skip_locked
         with transaction.atomic():
-            for row in free.select_for_update(skip_locked=skip_locked)[:limit]:
-                claimed.setdefault((row.topic, row.partition, row.offset), row)
-            DeadLetter.objects.filter(pk__in=[row.pk for row in claimed.values()]).update(leased_until=until)
-        for row in claimed.values():
+            # With the condition again: another process may have been faster. The bytes of no others are read.
+            claimed = list(free.filter(pk__in=chosen).select_for_update(skip_locked=skip_locked))
+            DeadLetter.objects.filter(pk__in=[row.pk for row in claimed]).update(leased_until=until)
+        for row in claimed:
             row.leased_until = until
-        self._claimed = claimed
-        return [restore(self._source, row) for row in claimed.values()]
+        self._claimed = {(row.topic, row.partition, row.offset): row for row in claimed}
+        return [restore(self._source, row) for row in claimed]
 
     def begin(self, alerts: Sequence[Alert]) -> None:
         """Check that the leases still hold, and lock the rows.
@@ -88,25 +96,41 @@ class ClaimedLetters:
 
 
 class WaitingAlerts(ClaimedLetters):
-    """The waiting alerts of one consumer group."""
+    """The waiting alerts of one stream.
+
+    Streams of one group (two entries of one broker without a GROUP_ID) leave each other's alone. Those of a label that no
+    active entry of ALERT_STREAMS has any more are tried by the stream of the group that has a key for their topic.
+    """
 
     def __init__(self, source: AlertSource, cluster: str, lease_s: float) -> None:
         super().__init__(source, lease_s)
-        self._rows = DeadLetter.objects.filter(
+        self._of_group = DeadLetter.objects.filter(
             cluster=cluster, group_id=source.group_id, state=DeadLetter.State.WAITING
         )
+        streams, findings = configured_streams()
+        in_use = {*(stream.label for stream in streams), *(finding.label for finding in findings if finding.label)}
+        self._in_use = sorted(in_use | {source.settings.label})
+        self._left_topics: list[str] = []
+        self._looked_at = float("-inf")
 
     def due_before(self, moment: datetime) -> bool:
         """Whether an alert is to be tried again before that moment."""
-        return self._rows.filter(next_attempt_at__lte=moment).exists()
+        return self._rows().filter(next_attempt_at__lte=moment).exists()
 
-    def count(self) -> int:
-        """How many alerts wait."""
-        return self._rows.count()
+    def claim(self, most: int) -> list[Alert]:
+        """Alerts that are due and that no other process is trying, leased to this one: BATCH_BYTES at most."""
+        due = self._rows().filter(next_attempt_at__lte=timezone.now()).order_by("next_attempt_at")
+        return self.take(due, most, self._source.settings.delivery.batch_bytes)
 
-    def claim(self, limit: int) -> list[Alert]:
-        """Alerts that are due and that no other process is trying, leased to this one."""
-        return self.take(self._rows.filter(next_attempt_at__lte=timezone.now()).order_by("next_attempt_at"), limit)
+    def _rows(self) -> QuerySet[DeadLetter]:
+        """Those of this stream, and those that nobody else would try."""
+        left = ~Q(stream__in=self._in_use)
+        if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
+            topics = self._of_group.filter(left).order_by().values_list("topic", flat=True).distinct()
+            self._left_topics = [topic for topic in topics if self._source.topic_keys.match(topic) is not None]
+            self._looked_at = time.monotonic()
+        ours = Q(stream=self._source.settings.label)
+        return self._of_group.filter(ours | (left & Q(topic__in=self._left_topics)) if self._left_topics else ours)
 
 
 def restore(source: AlertSource, row: DeadLetter) -> Alert:
@@ -120,6 +144,21 @@ def restore(source: AlertSource, row: DeadLetter) -> Alert:
         timestamp=row.timestamp,
         raw=_bytes(row.raw),
     )
+
+
+def _that_fit(rows: QuerySet[DeadLetter], most: int, most_bytes: int) -> list[int]:
+    """The numbers of the first rows that may be taken together."""
+    sizes = rows.annotate(size=Length("raw")).values_list("pk", "topic", "partition", "offset", "size")[:most]
+    chosen: dict[tuple[str, int, int], int] = {}
+    total = 0
+    for pk, topic, partition, offset, size in sizes:
+        if (topic, partition, offset) in chosen:
+            continue
+        total += size or 0  # null is a tombstone
+        if chosen and total > most_bytes:
+            break
+        chosen[topic, partition, offset] = pk
+    return list(chosen.values())
 
 
 def _bytes(value: bytes | memoryview | None) -> bytes | None:

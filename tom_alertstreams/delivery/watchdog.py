@@ -2,7 +2,8 @@
 
 A stream is stuck when its loop has not gone round for as long as the broker lets a consumer be silent
 (``max.poll.interval.ms``). Nothing can be done to it from outside: the stacks of all threads are logged, its StreamRun
-says so, and whoever runs the process decides.
+says so, and whoever runs the process decides. Who cannot look into the database watches a file instead: it is touched as long
+as no stream is stuck. A broker or a database that is away makes none stuck, for the loop goes round while it waits.
 """
 
 from __future__ import annotations
@@ -12,17 +13,15 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from django import db
-from django.db import connections
-
 from tom_alertstreams.conf import StreamSettings
 from tom_alertstreams.logs import get_logger
-from tom_alertstreams.models import StreamRun
 
-from .failures import clean, text_of
+from .heartbeats import Heartbeats
 from .runs import InHand, Status
 
 logger = get_logger(__name__)
@@ -52,28 +51,49 @@ class Watched(Protocol):
 class Watchdog:
     """Looks at every stream once a second while the ``with`` block runs."""
 
-    def __init__(self, threads: Sequence[Watched]) -> None:
+    def __init__(self, threads: Sequence[Watched], liveness_file: Path | None = None) -> None:
         self._threads = threads
+        self._liveness_file = liveness_file
+        self._touched = True
         self._over = threading.Event()
         self._told: dict[str, InHand] = {}
-        self._stuck: set[str] = set()
+        self._heartbeats = Heartbeats(threads)
         self._thread = threading.Thread(target=self._run, name="alertstream-watchdog", daemon=True)
 
     def __enter__(self) -> Watchdog:
         self._thread.start()
+        self._heartbeats.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        # It may be waiting for the same lock as the stream it watches.
         self._thread.join(2.0)
+        self._heartbeats.stop()
+        if self._liveness_file is not None:
+            with suppress(OSError):
+                self._liveness_file.unlink()
 
     def _run(self) -> None:
+        self._touch()
         while not self._over.wait(_LOOK_EVERY_S):
             for thread in self._threads:
                 self._look(thread)
+            if not any(thread.status.stuck for thread in self._threads) and not self._over.is_set():
+                self._touch()
+
+    def _touch(self) -> None:
+        if self._liveness_file is None:
+            return
+        try:
+            self._liveness_file.touch()
+        except OSError as error:
+            if self._touched:
+                logger.error("the liveness file cannot be touched: %s", error)
+            self._touched = False
+        else:
+            self._touched = True
 
     def _look(self, thread: Watched) -> None:
         status, now = thread.status, time.monotonic()
@@ -90,30 +110,18 @@ class Watchdog:
             )  # fmt: skip
         silent_s = 0.0 if moved_at is None or not thread.is_alive() else now - moved_at
         if silent_s <= longest_silence_s(thread.settings):
-            if status.label in self._stuck:
-                self._stuck.discard(status.label)
-                logger.warning("%s: goes on", status.label)
-        elif status.label not in self._stuck:
-            self._stuck.add(status.label)
+            if status.stuck:
+                status.stuck = ""
+                logger.warning("%s: goes on", status.label, extra={"stream": status.label})
+        elif not status.stuck:
             self._report_stuck(status, silent_s)
 
-    def _report_stuck(self, status: Status, silent_s: float) -> None:
+    @staticmethod
+    def _report_stuck(status: Status, silent_s: float) -> None:
         doing = f"in {status.in_hand}" if status.in_hand is not None else "outside of any handler"
         reason = f"has not moved for {silent_s:.0f} s, {doing}. If it does not go on by itself, restart readstreams."
         logger.error("%s %s\n%s", status.label, reason, stacks(), extra={"stream": status.label})
-        if status.run_id is None:  # the database was away when this life began
-            return
-        try:
-            # Whatever it does next, the stream writes its own state over this.
-            StreamRun.objects.filter(pk=status.run_id).update(
-                state=StreamRun.State.STUCK, reason=clean(reason, 10_000), last_error=clean(reason, 10_000)
-            )
-        except (
-            db.Error
-        ) as error:  # as on SQLite, whose lock the stuck handler holds; then the age of its heartbeat tells
-            logger.error("%s: that it is stuck could not be written: %s", status.label, text_of(error))
-        finally:
-            connections.close_all()
+        status.stuck = reason
 
 
 def stacks() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class IngestConfig(AppConfig):
@@ -15,6 +15,18 @@ class IngestConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from . import checks, signals  # noqa: F401  (registers the checks; models are loaded only now)
+        from . import checks, follow_targets  # noqa: F401  (registers the checks; models are loaded only now)
 
-        signals.follow_targets()
+        follow_targets.follow_targets()
+
+    def target_detail_tabs(self) -> list[dict[str, str]]:
+        """Asked for by the TOM Toolkit for a Target's page."""
+        if not apps.is_installed("tom_alertstreams"):
+            return []  # its templates are there
+        return [
+            {
+                "label": "Alerts",
+                "partial": "tom_alertstreams/target_tab.html",
+                "context": "tom_alertstreams.views.target_tab.tab",
+            }
+        ]

@@ -7,13 +7,14 @@ instance of a model is made for a row.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import F
 from django.db.models.lookups import Lookup
 from django.utils import timezone
@@ -171,13 +172,24 @@ def _default(model: type[models.Model], name: str) -> Any:
 
 
 def look_up(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Rows of a statement that finds a few rows for each of many values; inside a transaction.
+    """Rows of a statement that finds a few rows for each of many values; on PostgreSQL, inside a transaction."""
+    _do_not_compile()
+    return run(sql, columns)
 
-    PostgreSQL overrates what such statements cost, and would compile each anew for longer than it runs.
-    """
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """A transaction for such statements, made by Django."""
+    with transaction.atomic():
+        if on_postgresql():
+            _do_not_compile()
+        yield
+
+
+def _do_not_compile() -> None:
+    """PostgreSQL overrates what such statements cost, and would compile each anew for longer than it runs."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL jit = off")
-    return run(sql, columns)
 
 
 def run(sql: str, columns: Sequence[Any]) -> list[tuple[Any, ...]]:

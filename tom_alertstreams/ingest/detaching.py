@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, Target, TargetName
@@ -107,13 +107,28 @@ def _right_target(object_id: str, to_name: str, wrong: Any, alerts: Any) -> tupl
         return found, False
     if BaseTarget.objects.filter(name=object_id).exists():
         raise CannotDetach(f"There is a Target {object_id} already.", hint=f"Move it there with --to {object_id}.")
-    newest = alerts.filter(ra__isnull=False).order_by(F("time").desc(nulls_last=True), "-pk").first()
-    if newest is None:
-        raise CannotDetach(f"No alert of {object_id} has a position for a new Target.", hint="Name one with --to.")
-    made = Target(name=object_id, type=BaseTarget.SIDEREAL, ra=newest.ra, dec=newest.dec, permissions=wrong.permissions)
+    place = _place(alerts, wrong)
+    if place is None:
+        raise CannotDetach(
+            f"No alert of {object_id} has a position of its own for a new Target.", hint="Name one with --to."
+        )
+    ra, dec = place
+    made = Target(name=object_id, type=BaseTarget.SIDEREAL, ra=ra, dec=dec, permissions=wrong.permissions)
     made.save()
     whose = Target.objects.get(pk=wrong.pk)
     for group, permissions in get_groups_with_perms(whose, attach_perms=True).items():
         for permission in permissions:
             assign_perm(permission, group, made)
     return made, True
+
+
+def _place(alerts: Any, wrong: Any) -> tuple[float, float] | None:
+    """Right ascension and declination (ICRS, degrees) of the newest alert that says where its object is.
+
+    One that led to its Target by name may come without a position, as ALeRCE's do, and have been given the Target's.
+    So what was found by position or event counts first, and what was found by name where the Target is counts not at all.
+    """
+    by_name = Q(match_method__in=(MatchMethod.NAME, MatchMethod.ALIAS))
+    own = alerts.filter(ra__isnull=False, dec__isnull=False).exclude(by_name, ra=wrong.ra, dec=wrong.dec)
+    newest = own.alias(by_name=by_name).order_by("by_name", F("time").desc(nulls_last=True), "-pk")
+    return newest.values_list("ra", "dec").first()  # type: ignore[no-any-return]

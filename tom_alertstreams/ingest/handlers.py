@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import AlertStreamError, PermanentError, RejectAlert, TransientError
 from tom_alertstreams.handlers import batch_handler
-from tom_alertstreams.logs import get_logger
+from tom_alertstreams.logs import get_logger, where
 
 from .matching import has_match_manager
 from .options import IngestOptions
@@ -100,7 +100,7 @@ def judge(reports: Reports, alerts: Sequence[Alert], options: IngestOptions) -> 
         for failure in failures:
             logger.warning(
                 "%s, %s partition %d offset %d: one object of several is left out. %s",
-                alert.stream, alert.topic, alert.partition, alert.offset, failure.error,
+                alert.stream, alert.topic, alert.partition, alert.offset, failure.error, extra=where(alert),
             )  # fmt: skip
         entries += fit
     return Judged(len(alerts), entries, decided)

@@ -58,16 +58,17 @@ class TargetIndex:
     positions: DeclinationIndex[KnownTarget] = field(default_factory=DeclinationIndex)
 
     def find(self, report: TargetReport) -> Match | None:
-        """The Target of a report: the same event, else an exact name, else an exact alias, else the nearest."""
+        """The Target of a report: by event, else by its object id (name or alias), else by another name, else the nearest."""
         for key in report.event_keys:
             if key.casefold() in self.events:
                 return Match(self.events[key.casefold()], MatchMethod.EVENT)
         # A retraction takes back one event, not the source it was named after.
         names = report.event_keys if report.retraction and report.event_keys else report.names
-        for known, method in ((self.names, MatchMethod.NAME), (self.aliases, MatchMethod.ALIAS)):
-            for name in names:
-                if name in known:
-                    return Match(known[name], method)
+        for asked in (names[:1], names[1:]):
+            for known, method in ((self.names, MatchMethod.NAME), (self.aliases, MatchMethod.ALIAS)):
+                for name in asked:
+                    if name in known:
+                        return Match(known[name], method)
         return self._nearest(report) if self.may_match_by_position(report) else None
 
     def may_match_by_position(self, report: TargetReport) -> bool:
@@ -99,6 +100,13 @@ class TargetIndex:
         self.add_names(target, report)
         if target.ra is not None and target.dec is not None:
             self.positions.add(target.ra, target.dec, target)
+
+    def move(self, target: KnownTarget, ra: float, dec: float) -> None:
+        """The Target goes to another position (degrees): later reports of the batch find it there."""
+        if target.ra is not None and target.dec is not None:
+            self.positions.remove(target.ra, target.dec, target)
+        target.ra, target.dec = ra, dec
+        self.positions.add(ra, dec, target)
 
     def add_names(self, target: KnownTarget, report: TargetReport) -> None:
         """The names of a report now lead to this Target."""

@@ -70,6 +70,9 @@ class TargetAlert(models.Model):
             models.Index(
                 fields=["stream", "created"], name="target_alert_created", condition=models.Q(match_method="created")
             ),
+            # Of the pages: "what came until then?", and "what became of my object?". All else follows the primary key.
+            models.Index(fields=["created"], name="target_alert_came"),
+            models.Index(fields=["object_id"], name="target_alert_object"),
         ]
 
     def __str__(self) -> str:

@@ -45,8 +45,7 @@ class EventHistory:
                 self.created.add(target)
             if key and ra is not None and dec is not None and time is not None:
                 self.positions[target].append((key, ra, dec, time))
-        rows = TargetAlert.objects.filter(any_of("event_key", sorted(keys)), retraction=True, target__isnull=True)
-        self.withdrawn.update(rows.values_list("event_key", flat=True))
+        self.withdrawn |= _withdrawn(keys)
 
     def note(self, report: TargetReport, match: Match) -> None:
         """A notice of this batch was taken in."""
@@ -79,6 +78,17 @@ class EventHistory:
         here = (target.ra, target.dec)
         issued = [time for key, ra, dec, time in self.positions[target] if key in keys and (ra, dec) == here]
         return bool(issued) and report.time > max(issued)
+
+
+def withdrawn_events(reports: Iterable[TargetReport]) -> set[str]:
+    """Those events of these reports that are known to be withdrawn and have no Target. Without events, no query."""
+    keys = {key.casefold() for report in reports for key in report.event_keys}
+    return _withdrawn(keys) if keys else set()
+
+
+def _withdrawn(keys: Iterable[str]) -> set[str]:
+    rows = TargetAlert.objects.filter(any_of("event_key", sorted(keys)), retraction=True, target__isnull=True)
+    return set(rows.values_list("event_key", flat=True))
 
 
 def event_key(report: TargetReport) -> str:

@@ -45,6 +45,18 @@ class Entry:
     rejected: str | None = None
     #: It has been ingested before.
     repeated: bool = False
+    #: The Target that it went to when it came by another stream or topic: this copy may have points that it lacks.
+    completes: KnownTarget | None = None
+
+    @property
+    def target(self) -> KnownTarget | None:
+        """The Target that its points belong to."""
+        return self.match.target if self.match is not None else self.completes
+
+    @property
+    def road(self) -> tuple[str, str]:
+        """The stream and the topic that it came by, as TargetAlert has them."""
+        return self.alert.stream[:100], self.alert.topic[:249]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,7 +65,13 @@ class Entry:
 
     def reset(self) -> None:
         """Forget what was decided, for another plan."""
-        self.match, self.moves, self.rejected, self.repeated = None, False, None, False
+        self.match, self.moves, self.rejected, self.repeated, self.completes = None, False, None, False, None
+
+    def repeats(self, target: KnownTarget | None, road: tuple[str, str], options: IngestOptions) -> None:
+        """It came before, by this road, and went to this Target."""
+        self.repeated = True
+        if road != self.road and self.report.photometry and (self.verdict is None or options.follow_known):
+            self.completes = target
 
     @property
     def outcome(self) -> Outcome:
@@ -82,6 +100,11 @@ class Plan:
         return [(entry, entry.match) for entry in self.entries if entry.match is not None]
 
     @property
+    def measured(self) -> list[tuple[Entry, KnownTarget]]:
+        """What may bring points, with the Target that they belong to."""
+        return [(entry, entry.target) for entry in self.entries if entry.target is not None]
+
+    @property
     def withdrawn(self) -> list[Entry]:
         """Retractions that came before their events."""
         return [
@@ -95,7 +118,7 @@ def make_plan(entries: list[Entry], options: IngestOptions) -> Plan:
     """Decide for each entry, reading from the database in bulk."""
     for entry in entries:
         entry.reset()
-    _mark_repeated(entries)
+    _mark_repeated(entries, options)
     pending = [entry for entry in entries if not entry.repeated]
     reports = [entry.report for entry in pending]
     plan = Plan(entries, load_index(reports, options))
@@ -103,15 +126,15 @@ def make_plan(entries: list[Entry], options: IngestOptions) -> Plan:
     if keys := {key.casefold() for report in reports for key in report.event_keys}:
         history.load(plan.index.named, keys)
     quota = _Quota(options.max_new_per_day)
-    taken: set[tuple[str, str]] = set()
+    taken: dict[tuple[str, str], Entry] = {}
     for entry in pending:
         # What comes twice in this batch is done with the first, unless that one was rejected: then so is this one.
-        if entry.key in taken:
-            entry.repeated = True
+        if (first := taken.get(entry.key)) is not None:
+            entry.repeats(first.target, first.road, options)
             continue
         _decide(entry, plan, history, quota, options)
         if entry.rejected is None:
-            taken.add(entry.key)
+            taken[entry.key] = entry
     return plan
 
 
@@ -139,11 +162,11 @@ def _decide(entry: Entry, plan: Plan, history: EventHistory, quota: _Quota, opti
     plan.index.add_names(match.target, report)
     if report.retraction:
         return
-    if history.may_move(report, match):
+    if report.ra is not None and report.dec is not None and history.may_move(report, match):
         target = match.target
         if target.pk is not None and (target.ra, target.dec) != (report.ra, report.dec):
             plan.moved_from.setdefault(target, (target.ra, target.dec))
-        target.ra, target.dec = report.ra, report.dec
+        plan.index.move(target, report.ra, report.dec)
         entry.moves = True
     history.note(report, match)
 
@@ -175,14 +198,19 @@ def judged(index: int, alert: Alert, report: TargetReport, options: IngestOption
     return Entry(index, alert, report, report.alert_id or alert.digest, name, refused)
 
 
-def _mark_repeated(entries: Sequence[Entry]) -> None:
+def _mark_repeated(entries: Sequence[Entry], options: IngestOptions) -> None:
     """Alerts that were ingested before are done already."""
     known = TargetAlert.objects.filter(any_of("alert_id", sorted({entry.alert_id for entry in entries})))
-    seen: set[tuple[str, str]] = set(known.values_list("alert_id", "object_id"))
+    columns = ("alert_id", "object_id", "stream", "topic", "target_id", "target__name")
+    seen = {row[:2]: row[2:] for row in known.values_list(*columns)}
     # The rows that remember a retraction are named after the ids of its event.
     remembered = {alert_id for alert_id, _ in seen}
     for entry in entries:
-        entry.repeated = entry.key in seen or (entry.report.retraction and entry.alert_id in remembered)
+        if entry.key in seen:
+            *road, pk, name = seen[entry.key]
+            entry.repeats(None if pk is None else KnownTarget(pk, name), tuple(road), options)
+        elif entry.report.retraction and entry.alert_id in remembered:
+            entry.repeated = True
 
 
 class _Quota:

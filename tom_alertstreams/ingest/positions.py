@@ -31,11 +31,11 @@ _COMPARE_EVERY_S: Final = 3600.0
 CHUNK: Final = 10_000
 #: Ranges in one query of the ORM: each is a branch of an OR.
 _RANGES: Final = 400
-#: Of PostgreSQL's advisory locks: whoever creates Targets that are matched by position holds it until its commit.
+#: Of PostgreSQL's advisory locks: who creates Targets, or withdraws events without one, holds it until the commit.
 _CREATING: Final = 0x544F4D_414C5254
 
 _compared_at: float | None = None
-#: The streams of a process compare once for all of them.
+#: The streams of a process compare once for all of them; a batch that has come upon another's comparison makes its own.
 _comparing: Final = threading.Lock()
 
 
@@ -93,9 +93,10 @@ def _near_by_orm(ranges: Ranges) -> list[Neighbour]:
 
 
 def wait_for_creators() -> None:
-    """Until the transaction ends nobody else creates Targets: what they have created before is seen from now on.
+    """Until the transaction ends nobody else creates Targets, or withdraws events that have none: what they did is seen.
 
-    Two processes with two names of one object would else each make a Target of it. SQLite has one writer anyway.
+    Two processes with two names of one object would else each make a Target of it, and of an event and its retraction
+    neither would know the other. SQLite has one writer anyway.
     """
     if on_postgresql():
         with connection.cursor() as cursor:
@@ -107,7 +108,9 @@ def wait_for_creators() -> None:
 
 def compare_if_due() -> None:
     """Compare all positions with the Targets, when this process first asks and then hourly."""
-    with _comparing:
+    # Inside a transaction nobody waits: whoever is comparing may wait for what that transaction has written.
+    ours = _comparing.acquire(blocking=not connection.in_atomic_block)
+    try:
         if _compared_at is not None and time.monotonic() - _compared_at < _COMPARE_EVERY_S:
             return
         began = time.monotonic()
@@ -116,6 +119,9 @@ def compare_if_due() -> None:
             logger.info("positions: %d removed and %d added, which bulk writes had changed", removed, added)
         # Only once it is committed: else what was found out would be lost, and not looked for again.
         transaction.on_commit(lambda: _note_compared(began))
+    finally:
+        if ours:
+            _comparing.release()
 
 
 def _warn_of_many(done: int) -> None:

@@ -28,6 +28,20 @@ MEANINGS: Final[Mapping[RejectCode, str]] = {
 }
 
 
+#: With the code that no rule gives.
+_WORDS: Final[Mapping[str, str]] = {
+    **{str(code): meaning for code, meaning in MEANINGS.items()},
+    "error": "its handler failed to the end, and ON_ERROR of its topic is reject",
+}
+
+
+def in_words(code: str) -> str:
+    """What a code means; a handler of this TOM's own may have one of its own."""
+    if not code:
+        return "its handler gives no reason"
+    return _WORDS.get(code, f"its handler says {code!r}")
+
+
 def reason_of(code: str, report: TargetReport, content: object, options: IngestOptions) -> str:
     """What decided, with the values that did; empty where the code says it all.
 

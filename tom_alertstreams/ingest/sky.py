@@ -58,6 +58,16 @@ class DeclinationIndex(Generic[Item]):
         self._rows.extend((dec, start + n, ra, item) for n, (ra, dec, item) in enumerate(positions))
         self._rows.sort(key=lambda row: row[:2])
 
+    def remove(self, ra: float, dec: float, item: Item) -> None:
+        """Take out what was put in there; nothing where it was not."""
+        for row in range(bisect_left(self._rows, dec, key=lambda row: row[0]), len(self._rows)):
+            row_dec, _, row_ra, row_item = self._rows[row]
+            if row_dec != dec:
+                return
+            if row_ra == ra and row_item is item:
+                del self._rows[row]
+                return
+
     def within(self, ra: float, dec: float, radius_arcsec: float) -> list[tuple[float, Item]]:
         """Separation (arcsec) and item of everything within the radius, nearest first."""
         return sorted(self._band(ra, dec, radius_arcsec), key=lambda pair: pair[0])

@@ -21,7 +21,7 @@ from .bulk import any_of, insert, on_postgresql
 from .class_rule import lists_of
 from .matching import KnownTarget, Match, others_have_made
 from .models import Classification, MatchMethod, TargetAlert, TargetPosition
-from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered
+from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered, withdrawn_events
 from .options import IngestOptions
 from .photometry import write_photometry
 from .plan import Entry, Plan
@@ -35,16 +35,20 @@ Pair = tuple[Entry, Match]
 def still_holds(plan: Plan, options: IngestOptions) -> bool:
     """Whether what the plan was made from is still so; from now until the transaction ends nobody else changes it.
 
-    Where another process has created a Target beside one of ours, or somebody has deleted one, it is to be made anew.
+    Where another process has created a Target beside one of ours or of an event that we withdraw, or has withdrawn an
+    event of ours, or where somebody has deleted a Target, the plan is to be made anew.
     """
     if not on_postgresql():
         return True  # whoever writes is alone
-    if plan.new:
+    withdrawn = [entry.report for entry in plan.withdrawn]
+    if plan.new or withdrawn:
         positions.wait_for_creators()
-        if others_have_made(plan.new_reports, plan.index, options):
+        if others_have_made([*plan.new_reports, *withdrawn], plan.index, options):
             return False
-    matches = [match for _, match in plan.matched]
-    targets = (*(match.target for match in matches), *(match.second for match in matches if match.second))
+        if withdrawn_events(plan.new_reports):
+            return False
+    seconds = (match.second for _, match in plan.matched if match.second)
+    targets = (*(target for _, target in plan.measured), *seconds)
     known = {target.pk for target in targets if target.pk is not None}
     locked = BaseTarget.objects.filter(any_of("pk", sorted(known))).order_by("pk").select_for_update(no_key=True)
     return len(locked.values_list("pk")) == len(known)
@@ -59,18 +63,19 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
     # Else whoever may view a Target may view its points.
     shown = bool(options.groups) and not getattr(settings, "TARGET_PERMISSIONS_ONLY", True)
     since = newest_point() if shown else 0
-    points = write_photometry(
-        [(_pk(match.target), entry.report.photometry, entry.report.object_id) for entry, match in matched],
+    measured = plan.measured
+    counts = write_photometry(
+        [(_pk(target), entry.report.photometry, entry.report.object_id) for entry, target in measured],
         {_pk(target) for target in created},
     )
+    points = {entry: count for (entry, _), count in zip(measured, counts, strict=True)}
     if shown:
-        touched = (_pk(match.target) for (_, match), count in zip(matched, points, strict=True) if count)
-        show_points(since, touched, options.groups)
+        show_points(since, (_pk(target) for entry, target in measured if points[entry]), options.groups)
     _write_extras(matched, {_pk(target) for target in created})
     _put_on_lists(matched, options)
     add_to_list(RETRACTED_LIST, (_pk(match.target) for entry, match in matched if entry.report.retraction))
     _write_classifications(matched)
-    rows = [_target_alert(*pair, count, created) for pair, count in zip(matched, points, strict=True)]
+    rows = [_target_alert(entry, match, points[entry], created) for entry, match in matched]
     rows += [row for entry in plan.withdrawn for row in _memory(entry)]
     insert(TargetAlert, {name: [row[n] for row in rows] for n, name in enumerate(_COLUMNS)})
     _log(rows)
@@ -181,8 +186,8 @@ def _memory(entry: Entry) -> list[Row]:
 def _of_alert(entry: Entry, object_id: str, key: str) -> Row:
     alert, report = entry.alert, entry.report
     return (
-        alert.stream[:100], alert.topic[:249], alert.partition, alert.offset, entry.alert_id, object_id, key, report.ra,
-        report.dec, report.time, report.retraction, report.summary,
+        *entry.road, alert.partition, alert.offset, entry.alert_id, object_id, key, report.ra, report.dec, report.time,
+        report.retraction, report.summary,
     )  # fmt: skip
 
 

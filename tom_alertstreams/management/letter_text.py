@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pprint import pformat
 from typing import Any
 
+from tom_alertstreams.delivery.letter_content import (
+    DUMP_BYTES,
+    Unreadable,
+    bytes_text,
+    decoded,
+    dump,
+    headers,
+    headline,
+    place,
+    times,
+)
 from tom_alertstreams.delivery.letters import LetterGroup
 from tom_alertstreams.delivery.source import AlertSource
-from tom_alertstreams.delivery.waiting import restore
 from tom_alertstreams.models import DeadLetter
 
 #: Characters of the content that are shown; --raw gives all.
 _CONTENT_LENGTH = 20_000
-_DUMP_BYTES = 512
-_DUMP_WIDTH = 16
 
 
 def group_lines(group: LetterGroup) -> Iterator[str]:
     """A cause and how often it was met."""
-    yield f"{_times(group.count)} since {moment(group.first_failed_at)}: {_first_line(group.error_class, group.error)}"
-    where = f"{group.handler or 'no handler'}, stream {group.stream}" + (
-        f", {group.topics} topics" if group.topics > 1 else ""
-    )
+    yield f"{times(group)} since {moment(group.first_failed_at)}: {headline(group.error_class, group.error)}"
+    where = f"{group.handler or 'no handler'}, stream {group.stream}, {group.topics}"
     waiting = f"; {group.waiting:,} of them wait for their next try" if group.waiting else ""
     yield f"    {where}{waiting}; fingerprint {group.fingerprint}; for example {group.example}"
 
 
 def letter_line(letter: DeadLetter) -> str:
     """One dead letter in a line."""
-    error = _first_line(letter.error_class, letter.error)
+    error = headline(letter.error_class, letter.error)
     return f"{letter.pk}  {letter.state}  {moment(letter.first_failed_at)}  {place(letter)}  {letter.handler}  {error}"
 
 
@@ -51,23 +56,18 @@ def letter_page(letter: DeadLetter, find_source: Callable[[str], AlertSource]) -
         "next try": moment(letter.next_attempt_at) if letter.next_attempt_at else "",
         "being tried": f"until {moment(letter.leased_until)} at most" if letter.leased_until else "",
         "fingerprint": letter.fingerprint,
-        "key": _bytes_text(bytes(letter.key)) if letter.key is not None else "",
+        "key": bytes_text(bytes(letter.key)) if letter.key is not None else "",
     }
     for name, value in facts.items():
         if value:
             yield f"  {name:13}{value}"
-    for name, value in letter.headers:
-        yield f"  {'header':13}{name}: {'none' if value is None else _bytes_text(base64.b64decode(value))}"
+    for name, value in headers(letter):
+        yield f"  {'header':13}{name}: {value}"
     yield f"\n{letter.error_class}: {letter.error}"
     if letter.traceback:
         yield f"\n{letter.traceback.rstrip()}"
     yield ""
     yield from _content_lines(letter, find_source)
-
-
-def place(letter: DeadLetter) -> str:
-    """Where the alert comes from; a stream that reads by its own ``listen()`` does not tell all of it."""
-    return f"{letter.topic}[{letter.partition}]@{letter.offset}" if letter.partition >= 0 else letter.topic
 
 
 def moment(time: datetime) -> str:
@@ -81,18 +81,18 @@ def printable(text: str) -> str:
 
 
 def _content_lines(letter: DeadLetter, find_source: Callable[[str], AlertSource]) -> Iterator[str]:
-    if letter.raw is None:
-        yield "no content: it is a tombstone"
-        return
-    raw = bytes(letter.raw)
+    raw = b"" if letter.raw is None else bytes(letter.raw)
+    size = f"{len(raw):,} bytes; " if letter.raw is not None else ""
     try:
-        content = restore(find_source(letter.stream), letter).content
+        content = decoded(letter, find_source)
         text = content if isinstance(content, str) else pformat(_shortened(content), width=110, sort_dicts=False)
-    except Exception as error:  # noqa: BLE001  (whatever the stream's decoder, or an object's repr, meets)
-        yield f"{len(raw):,} bytes; not decoded: {error}"
-        yield from _dump(raw)
+    except Exception as error:  # noqa: BLE001  (or whatever an object's repr meets)
+        yield f"{size}{error}" if isinstance(error, Unreadable) else f"{size}not decoded: {error}"
+        yield from dump(raw)
+        if len(raw) > DUMP_BYTES:
+            yield f"… {len(raw) - DUMP_BYTES:,} more; --raw FILE writes all of them"
     else:
-        yield f"{len(raw):,} bytes; content:"
+        yield f"{size}content:"
         yield text[:_CONTENT_LENGTH]
         if len(text) > _CONTENT_LENGTH:
             yield "… cut here; --raw FILE writes all of it"
@@ -105,28 +105,3 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_shortened(inner) for inner in value]
     return f"({len(value):,} bytes)" if isinstance(value, bytes) and len(value) > 100 else value
-
-
-def _dump(raw: bytes) -> Iterator[str]:
-    for start in range(0, min(len(raw), _DUMP_BYTES), _DUMP_WIDTH):
-        part = raw[start : start + _DUMP_WIDTH]
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
-        yield f"{start:06x}  {part.hex(' '):{3 * _DUMP_WIDTH}} {text}"
-    if len(raw) > _DUMP_BYTES:
-        yield f"… {len(raw) - _DUMP_BYTES:,} more; --raw FILE writes all of them"
-
-
-def _bytes_text(value: bytes) -> str:
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        text = value.hex(" ")
-    return text if len(text) <= 200 else f"{text[:200]}… ({len(value):,} bytes)"
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count:,} times"
-
-
-def _first_line(error_class: str, error: str) -> str:
-    return f"{error_class}: {error.partition(chr(10))[0][:200]}"

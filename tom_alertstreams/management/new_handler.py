@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import keyword
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Final
 
 from django.apps import apps
+
+from .scaffold import CannotWrite, dotted_path, is_taken, rendered
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -44,10 +44,6 @@ class NewHandler:
     entry: str
 
 
-class CannotWrite(Exception):
-    """The handler cannot be written as asked; the message says why and what to do."""
-
-
 def write_handler(name: str, style: str, directory: Path) -> NewHandler:
     """Write DIRECTORY/NAME.py and DIRECTORY/test_NAME.py.
 
@@ -64,30 +60,13 @@ def write_handler(name: str, style: str, directory: Path) -> NewHandler:
     files = {directory / f"{name}.py": f"{style}.py-tpl", directory / f"test_{name}.py": f"test_{style}.py-tpl"}
     if there := [str(path) for path in files if path.exists()]:
         raise CannotWrite(f"{' and '.join(there)} exists already, and is left as it is. Choose another name.")
-    module = _module(name, directory.resolve())
+    module = dotted_path(name, directory.resolve())
+    if "." not in module and is_taken(name):
+        raise CannotWrite(f"there is a Python module {name} already. Choose another name.")
     path = f'"{module}.{chosen.function}"'
     handler = f'{{"HANDLER": {path}, "OPTIONS": {chosen.options}}}' if chosen.options else path
     words = {"name": name, "module": module, "title": name.title().replace("_", ""), "handler": handler}
     for file, template in files.items():
         with file.open("x", encoding="utf-8") as output:
-            output.write(_rendered(template, words))
-    return NewHandler(module, tuple(files), _rendered("entry.py-tpl", words))
-
-
-def _rendered(template: str, words: dict[str, str]) -> str:
-    return Template((_TEMPLATES / template).read_text(encoding="utf-8")).substitute(words)
-
-
-def _module(name: str, directory: Path) -> str:
-    """The dotted path of a module there: from the outermost package, else from the working directory."""
-    root = directory
-    while (root / "__init__.py").exists():
-        root = root.parent
-    if root == directory and directory.is_relative_to(Path.cwd()):
-        root = Path.cwd()
-    parts = (*directory.relative_to(root).parts, name)
-    if not all(part.isidentifier() for part in parts):
-        raise CannotWrite(f"Python cannot import from {directory}: use a folder with a name of letters and digits.")
-    if len(parts) == 1 and importlib.util.find_spec(name) is not None:
-        raise CannotWrite(f"there is a Python module {name} already. Choose another name.")
-    return ".".join(parts)
+            output.write(rendered(_TEMPLATES / template, words))
+    return NewHandler(module, tuple(files), rendered(_TEMPLATES / "entry.py-tpl", words))

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from django.apps import apps
 
 from tom_alertstreams.delivery.failures import never_again, text_of, traceback_of
-from tom_alertstreams.delivery.rows import Row, RowChange
+from tom_alertstreams.delivery.row_watch import Row, RowChange
 from tom_alertstreams.delivery.trial import Trial
 from tom_alertstreams.ingest.reasons import MEANINGS
 

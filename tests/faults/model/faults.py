@@ -16,7 +16,7 @@ from tom_alertstreams.exceptions import LookUpUnavailable
 from .fates import database_error
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """The process dies here."""
 
 

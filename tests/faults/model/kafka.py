@@ -67,7 +67,7 @@ class Kafka:
     def consumer(self, config: Mapping[str, Any], **_options: Any) -> Member:
         """In place of ``confluent_kafka.Consumer``."""
         assert config["enable.auto.commit"] is False
-        return Member(self, note_ends=config["enable.partition.eof"])
+        return Member(self, note_ends=config["enable.partition.eof"], on_commit=config["on_commit"])
 
     def request(self) -> None:
         """:raises KafkaException: the broker does not answer."""
@@ -104,9 +104,11 @@ class Kafka:
 class Member:
     """A consumer of the group."""
 
-    def __init__(self, kafka: Kafka, *, note_ends: bool) -> None:
+    def __init__(self, kafka: Kafka, *, note_ends: bool, on_commit: Any) -> None:
         self._kafka = kafka
         self._note_ends = note_ends
+        self._on_commit = on_commit
+        self._answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         self._events: deque[Event] = deque()
         self._callbacks: dict[str, Callable[[Member, list[TopicPartition]], None]] = {}
         self._positions: dict[Partition, int] = {}
@@ -169,8 +171,10 @@ class Member:
     # --- messages --------------------------------------------------------------------------------------------------
 
     def poll(self, timeout: float) -> Message | None:
-        """News of the group, and a message."""
+        """News of the group and of commits, and a message."""
         self._kafka.point()
+        while self._answers:
+            self._on_commit(*self._answers.popleft())
         if not self.late:
             self._hear()
         message = self._next()
@@ -235,14 +239,17 @@ class Member:
     # --- offsets ---------------------------------------------------------------------------------------------------
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
-        """Store the group's offsets. Nobody hears whether an asynchronous one was answered."""
+        """Store the group's offsets. What became of an asynchronous one is heard at the next poll."""
         try:
             self._kafka.request()
-        except KafkaException:
+        except KafkaException as error:
             if not asynchronous:
                 raise
+            self._answers.append((error.args[0], offsets))
             return
         self._kafka.committed |= {(tp.topic, tp.partition): tp for tp in offsets}
+        if asynchronous:
+            self._answers.append((None, offsets))
         self._kafka.point()
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:

@@ -79,7 +79,7 @@ class Process:
     def _end(self) -> None:
         loop = self._loop
         self.alive = False
-        loop.status.lag = loop._intake.lag()
+        loop._note_lags()
         loop._intake.mirror(wait=True)
         self._close()
 

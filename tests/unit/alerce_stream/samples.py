@@ -45,8 +45,8 @@ KNOWN: dict[str, tuple[dict[str, Any], str, str, str, str]] = {
         "ZTF25aaaaaaa", f"stamp_classifier:{CANDID}", "stamp_classifier", "SN",
     ),
     "stamp_classifier_2026_multisurvey": (
-        {"oid": 36028941024305561, "measurement_id": CANDID, "sid": 1, "probabilities": STAMP_2025},
-        "36028941024305561", f"stamp_classifier:{CANDID}", "stamp_classifier", "SN",
+        {"oid": 36028941024305561, "measurement_id": CANDID, "sid": 0, "probabilities": STAMP_2025},
+        "ZTF17yegsjgj", f"stamp_classifier:{CANDID}", "stamp_classifier", "SN",
     ),
     "stamp_classifier_aid": (
         {

@@ -18,6 +18,8 @@ from alerce_stream.testing import StubApi
 from tests.unit.alerce_stream.samples import FEATURES, LIGHT_CURVE, STAMP, of
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import LookUpUnavailable
+from tom_alertstreams.ingest.classifications import classifications_of, histories
+from tom_alertstreams.ingest.detaching import CannotDetach, detach
 from tom_alertstreams.ingest.models import Classification, TargetAlert
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -66,6 +68,20 @@ def test_redelivery_adds_no_row(api: StubApi) -> None:
     for alert in (stamp(), stamp(), stamp()):
         assert kinds(handle([alert, alert.fresh()], api, classes=["SN"])) == [("done", ""), ("done", "")]
     assert (Target.objects.count(), TargetAlert.objects.count(), Classification.objects.count()) == (1, 1, 5)
+
+
+def test_what_a_new_version_of_a_classifier_says_of_the_same_alert_is_kept_too(api: StubApi) -> None:
+    said = {"1.9.0": 0.9, "1.10.0": 0.2}
+    target = Target.objects.create(name=NAME, type="SIDEREAL", ra=150.0, dec=20.0)
+    for version, share in (*said.items(), *said.items()):  # and each once more, which adds nothing
+        record = {"oid": NAME, "candid": 7, "classifier_name": "lc_classifier", "classifier_version": version}
+        alert = of({**record, "probabilities": {"SNIa": share, "AGN": 1 - share}})
+        assert kinds(handle([alert], api)) == [("done", "")]
+    stored = Classification.objects.filter(class_name="SNIa").values_list("version", "probability")
+    assert dict(stored) == said
+    assert (stored.count(), TargetAlert.objects.count()) == (2, 2)
+    (history,) = histories(classifications_of(target))
+    assert [item.version for item in history.classified] == ["1.10.0", "1.9.0"]
 
 
 def test_a_packet_of_the_survey_with_the_same_id_does_not_hide_the_classification(api: StubApi) -> None:
@@ -223,6 +239,17 @@ def test_a_known_target_needs_no_look_up_and_goes_on_the_list_that_rules_ask_for
     assert [group.name for group in target.targetlist_set.all()] == ["Supernovae"]
 
 
+def test_a_ztf_object_is_asked_for_by_its_name_where_the_message_has_its_number(api: StubApi) -> None:
+    api.positions["ZTF17yegsjgj"] = Position(10.0, -20.0)
+    record = {"oid": 36028941024305561, "measurement_id": 5, "sid": 0, "probabilities": STAMP}
+    assert kinds(handle([of(record)], api, classes=["SN"])) == [("done", "")]
+    assert api.requests == [["ZTF17yegsjgj"]]
+    # And one with the name is of the same Target.
+    assert kinds(handle([stamp("ZTF17yegsjgj", candid=6)], api)) == [("done", "")]
+    assert Target.objects.get().name == "ZTF17yegsjgj"
+    assert Classification.objects.count() == 10
+
+
 def test_a_moving_target_is_not_waited_for(api: StubApi) -> None:
     Target.objects.create(name=NAME, type="NON_SIDEREAL", scheme="MPC_MINOR_PLANET")
     assert kinds(handle([stamp()], api, classes=["SN"])) == [("done", "")]
@@ -302,3 +329,32 @@ def test_a_rejection_says_which_rule_decided(api: StubApi) -> None:
     assert (outcome.kind, outcome.code) == ("rejected", "class")
     assert "its most probable class is " in outcome.reason
     assert outcome.reason.endswith("; CLASSES is AGN")
+
+
+@pytest.mark.parametrize("moved_to", [150.01, 150.02])
+def test_an_object_that_is_detached_goes_where_it_is_and_not_where_the_wrong_target_is(
+    api: StubApi, moved_to: float
+) -> None:
+    """Alerts of a known object have no position: they are judged by that of the Target they lead to, then and not now."""
+    wrong = Target.objects.create(name="SN 2026abc", type="SIDEREAL", ra=150.01, dec=20.0)
+    for candid in (1, 2):
+        assert kinds(handle([stamp(candid=candid)], api, classes=["SN"], match_radius_arcsec=60)) == [("done", "")]
+    assert set(TargetAlert.objects.values_list("target", "match_method")) == {
+        (wrong.pk, "position"),
+        (wrong.pk, "alias"),
+    }
+    Target.objects.filter(pk=wrong.pk).update(ra=moved_to)
+    detach(NAME)
+    made = Target.objects.get(name=NAME)
+    assert (made.ra, made.dec) == (150.0, 20.0)
+
+
+def test_an_object_that_has_no_position_of_its_own_is_detached_to_a_target_that_is_there(api: StubApi) -> None:
+    wrong = Target.objects.create(name="SN 2026abc", type="SIDEREAL", ra=150.01, dec=20.0)
+    TargetName.objects.create(target=wrong, name=NAME)
+    assert kinds(handle([stamp()], api, classes=["SN"])) == [("done", "")]
+    with pytest.raises(CannotDetach, match="has a position of its own"):
+        detach(NAME)
+    Target.objects.create(name="SN 2026abd", type="SIDEREAL", ra=150.0, dec=20.0)
+    detach(NAME, to_name="SN 2026abd")
+    assert TargetAlert.objects.get().target.name == "SN 2026abd"  # type: ignore[union-attr]

@@ -94,7 +94,7 @@ def test_a_new_version_is_told_once_and_read_all_the_same(caplog: pytest.LogCapt
     for day in ("20261101", "20261102"):
         for topic in (f"stamp_classifier_{day}", f"stamp_classifier_ztf_{day}"):
             report = parse(alert(decoder, container(NEXT, RECORD), topic))
-            assert (report.object_id, report.classifications[0].class_name) == ("36028941024305561", "SN")
+            assert (report.object_id, report.classifications[0].class_name) == ("ZTF17yegsjgj", "SN")
     (told,) = warnings(caplog)
     mark = versions.fingerprint_of(fastavro.parse_schema(NEXT))
     assert told.startswith(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
@@ -20,9 +22,11 @@ from hop import bson, models
 from hop.io import Metadata, Producer
 
 from tests.brokers import ScriptedBroker, read
+from tests.processes import wait_until
 from tom_alertstreams.alerts import Alert
 from tom_alertstreams.alertstreams import hopskotch
 from tom_alertstreams.alertstreams.hopskotch import HopskotchAlertStream, HopskotchKeys, alert_logger, heartbeat_handler
+from tom_alertstreams.conf import DeliverySettings
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, RejectAlert, RetryLater
 from tom_alertstreams.models import Installation
 
@@ -282,11 +286,22 @@ class Server:
     def __init__(self) -> None:
         self.status, self.body = 200, b""
         self.credentials: list[str | None] = []
+        #: It sends a byte of more and more, until this is set.
+        self.drips: threading.Event | None = None
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.credentials.append(self.headers.get("Authorization"))
+                if outer.drips is not None:
+                    self.send_response(200)
+                    self.send_header("Content-Length", "1000000")
+                    self.end_headers()
+                    with contextlib.suppress(OSError):
+                        while not outer.drips.wait(0.02):
+                            self.wfile.write(b"x")
+                            self.wfile.flush()
+                    return
                 self.send_response(outer.status)
                 self.send_header("Content-Length", str(len(outer.body)))
                 self.end_headers()
@@ -345,6 +360,24 @@ class TestStoredOutside:
         with pytest.raises(RetryLater, match=str(status)) as waiting:
             _ = alert_of(stream, models.ExternalMessage(url=server.url)).content
         assert waiting.value.give_up_after_s
+
+    @pytest.mark.timeout(30, func_only=True)  # what does not end when it should is found out
+    def test_server_that_never_ends_holds_nobody_up(self, server: Server) -> None:
+        """Each of its bytes comes before the time-out of the socket."""
+        stream = make()
+        stream.settings = replace(stream.settings, delivery=DeliverySettings(prepare_timeout_s=0.2))
+        server.drips = threading.Event()
+        alert = alert_of(stream, models.ExternalMessage(url=server.url))
+        try:
+            for _ in range(4):
+                with pytest.raises(RetryLater, match=r"takes longer than 0\.2 s"):
+                    _ = alert.fresh().content
+            with pytest.raises(RetryLater, match="4 fetches of stored messages hang already"):
+                _ = alert.fresh().content
+        finally:
+            server.drips.set()
+        hanging = [thread for thread in threading.enumerate() if thread.name == "stored-message"]
+        wait_until(lambda: not any(thread.is_alive() for thread in hanging), "the fetches that hung")
 
     def test_server_does_not_answer(self) -> None:
         stream = make()

@@ -1,7 +1,8 @@
-"""The envelope of a Kafka message."""
+"""The stream of any Kafka broker: the envelope of a message, and what its handlers are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
 
 from tests.streams import make
+from tom_alertstreams.alertstreams.kafka import KafkaAlertStream
+from tom_alertstreams.exceptions import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,38 @@ def test_a_producer_may_write_any_time(timestamp: tuple[int, int], sent: datetim
     alert = stream.open_alert(message)
     assert (alert.timestamp, alert.coordinates, alert.key, alert.raw) == (sent, "topic[3]@7", b"k", b"{}")
     assert (alert.headers, alert.stream, alert.content) == ((), "test", {})
+
+
+def in_place_of_it(alert: Any) -> None:
+    """What the class below calls."""
+
+
+class CallsItsOwn(KafkaAlertStream):
+    """As a subclass of 1.x may do."""
+
+    def _process_topic_handlers(self) -> dict[str, Callable[..., Any]]:
+        return dict.fromkeys(super()._process_topic_handlers(), in_place_of_it)
+
+
+def test_functions_that_a_subclass_has_put_in_are_called() -> None:
+    handlers = {"a": "tom_alertstreams.alertstreams.alertstream.alert_logger"}
+    stream = CallsItsOwn(BOOTSTRAP_SERVERS="127.0.0.1:1", TOPIC_HANDLERS=handlers)
+    stream.verify()
+    assert stream.bindings["a"].handler.function is in_place_of_it
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"partition.assignment.strategy": "cooperative-sticky"}, "strategy in CONFIG is 'cooperative-sticky'.*range"),
+        ({"group.protocol": "Consumer"}, "group.protocol in CONFIG is 'Consumer'.*classic"),
+    ],
+)
+def test_a_group_that_gives_partitions_one_by_one_is_refused(config: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        make("127.0.0.1:1", "group", {"topic": "each"}, CONFIG=config)
+
+
+def test_other_ways_to_share_partitions_are_taken() -> None:
+    ways = {"partition.assignment.strategy": "roundrobin", "group.protocol": "classic"}
+    make("127.0.0.1:1", "group", {"topic": "each"}, CONFIG=ways)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 
 import psycopg
 import pytest
 from django import db
 
-from tom_alertstreams.alerts import Alert
-from tom_alertstreams.conf import DeliverySettings, TopicSettings
 from tom_alertstreams.delivery.failures import Meaning, clean, fingerprint, judge
-from tom_alertstreams.delivery.preparing import Preparer
-from tom_alertstreams.delivery.source import Binding
 from tom_alertstreams.exceptions import BrokenTransaction, LookUpUnavailable
-from tom_alertstreams.handlers import Handler, Style
 from tom_alertstreams.redaction import remember_secrets
 
 
@@ -96,22 +90,6 @@ def test_the_chain_of_contexts_does_not_mislead() -> None:
     error = ValueError("the handler's own")
     error.__context__ = psycopg.errors.AdminShutdown("of something else")
     assert judge(error) is Meaning.FAILURE
-
-
-def test_a_look_up_that_hangs_is_something_that_is_away() -> None:
-    gate = threading.Event()
-    handler = Handler("a.b", print, Style.BATCH, prepare=lambda alerts: gate.wait(2))
-    binding = Binding(TopicSettings("t", "a.b", DeliverySettings(prepare_timeout_s=0.05)), handler)
-    alert = Alert("test", "t", 0, 0, None, (), None, b"")
-    preparer = Preparer("test")
-    try:
-        for _ in range(2):  # the second does not even begin
-            with pytest.raises(LookUpUnavailable, match="took longer than") as caught:
-                preparer.prepare(binding, [alert])
-            assert judge(caught.value) is Meaning.AWAY
-    finally:
-        gate.set()
-        preparer.close()
 
 
 def test_fingerprints_tell_places_apart_and_not_values() -> None:

@@ -12,7 +12,7 @@ from tom_alertstreams.alerts import Alert
 from tom_alertstreams.decoders import decode_auto
 
 ROOT = Path(__file__).resolve().parents[3]
-SAMPLES = Path(os.environ.get("ALERT_SAMPLES", ROOT.parent / "shared" / "alerts"))
+SAMPLES = Path(os.environ.get("ALERT_SAMPLES") or ROOT.parent / "shared" / "alerts")
 ABSENT = f"no real alerts in {SAMPLES} (set ALERT_SAMPLES)"
 SENT = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 

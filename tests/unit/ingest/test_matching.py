@@ -103,6 +103,15 @@ class TestFollowing:
         found = {(row.target_id, row.match_method) for row in rows}
         assert found == {(named.pk, "name"), (other.pk, "alias")}
 
+    def test_the_surveys_own_name_comes_before_other_names(self) -> None:
+        sidereal("SN 2026abc", 10.0, 10.0)
+        TargetName.objects.create(target=sidereal("mine", 150.0, 20.0), name="ZTF26aaaaaaa")
+        options = IngestOptions(create="always", fields={"object_id": "oid", "aliases": "tns"})
+        ingest(json_alert({"oid": "ZTF26aaaaaaa", "tns": "SN 2026abc"}), options=options)
+        ingest(json_alert({"oid": "ZTF26bbbbbbb", "tns": "SN 2026abc"}), options=options)
+        rows = TargetAlert.objects.order_by("pk").values_list("target__name", "match_method")
+        assert list(rows) == [("mine", "alias"), ("SN 2026abc", "name")]
+
     def test_moving_targets_are_never_matched_by_position(self) -> None:
         BaseTarget.objects.create(name="comet", type="NON_SIDEREAL", ra=150.0, dec=20.0)
         ingest(json_alert(ztf_packet()))

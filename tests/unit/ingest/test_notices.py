@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tom_targets.models import BaseTarget, TargetExtra, TargetList
 
-from tests.unit.ingest.samples import alert_of, json_alert, notice, voevent
+from tests.unit.ingest.samples import alert_of, json_alert, notice, voevent, ztf_packet
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.ingest.handlers import ingest_targets
 from tom_alertstreams.ingest.models import Classification, TargetAlert
@@ -17,15 +17,16 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 LATER = {"alert_type": "update", "alert_datetime": "2026-10-01T01:00:00Z", "ra": 100.2, "ra_dec_error": 0.01}
 RETRACTION = {"alert_type": "retraction", "alert_datetime": "2026-10-01T02:00:00Z", "ra": None, "dec": None}
+NOTICES = IngestOptions()
 
 
-def ingest(*contents: dict[str, Any], together: bool = False) -> list[Outcome]:
+def ingest(*contents: dict[str, Any], together: bool = False, options: IngestOptions = NOTICES) -> list[Outcome]:
     alerts = [json_alert(content) for content in contents]
-    return ingest_alerts(alerts) if together else [ingest_alerts([alert])[0] for alert in alerts]
+    return ingest_alerts(alerts, options) if together else [ingest_alerts([alert], options)[0] for alert in alerts]
 
 
-def ingest_alerts(alerts: list[Alert]) -> list[Outcome]:
-    return ingest_targets(alerts, options=IngestOptions())
+def ingest_alerts(alerts: list[Alert], options: IngestOptions = NOTICES) -> list[Outcome]:
+    return ingest_targets(alerts, options=options)
 
 
 def where() -> tuple[float | None, float | None]:
@@ -50,6 +51,15 @@ def test_a_newer_notice_at_the_same_place_brings_its_values(together: bool) -> N
     ingest(notice(), notice(**LATER | {"ra": 100.0}), together=together)
     assert where() == (100.0, -30.0)
     assert TargetExtra.objects.get(key="position_error_deg").float_value == 0.01
+
+
+@pytest.mark.parametrize(("ra", "method"), [(100.2, "position"), (100.0, "created")], ids=["there", "where it was"])
+def test_a_target_that_was_moved_is_found_where_it_is(together: bool, ra: float, method: str) -> None:
+    notices = [notice(ra_dec_error=0.0001), notice(**LATER | {"ra_dec_error": 0.0001})]
+    ingest(*notices, ztf_packet(ra=ra, dec=-30.0), together=together, options=IngestOptions(create="always"))
+    row = TargetAlert.objects.get(object_id="ZTF26aaaaaaa")
+    assert (row.match_method, row.target.ra) == (method, ra)
+    assert row.separation_arcsec == (0 if method == "position" else None)
 
 
 def test_an_older_notice_does_not(together: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from django.core.management import call_command
+from django.db import connection, transaction
 from tom_targets.models import BaseTarget
 
+from tests.processes import wait_until
 from tests.unit.ingest.samples import json_alert, ztf_packet
+from tests.unit.ingest.test_two_processes import other_process
 from tom_alertstreams.conf import DeliverySettings, TopicSettings
 from tom_alertstreams.delivery.source import Binding
 from tom_alertstreams.handlers import Handler, Style
@@ -170,6 +174,28 @@ class TestFollowing:
         sidereal("too far", ra=10.0, dec=100.0)
         positions.compare()
         assert not TargetPosition.objects.exists()
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_waits_for_no_other_stream_that_compares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one may wait for what the batch has in hand: on SQLite for all that is written, else for a row."""
+    monkeypatch.setattr(positions, "_compared_at", None)
+    BaseTarget.objects.filter(pk=sidereal().pk).update(ra=151.0)
+
+    def compare_between_batches() -> None:
+        with connection.cursor() as cursor:  # two that wait for each other are not to do so for ever
+            cursor.execute(
+                "PRAGMA busy_timeout = 10000" if connection.vendor == "sqlite" else "SET lock_timeout = 10000"
+            )
+        positions.compare_if_due()
+
+    with ExitStack() as ends, transaction.atomic():
+        TargetPosition.objects.all().delete()
+        ends.enter_context(other_process(compare_between_batches))
+        wait_until(positions._comparing.locked, "the other stream compares")
+        assert matched(ra=151.0) == "position"
+    assert TargetPosition.objects.get().ra == 151.0
 
 
 @pytest.mark.both_databases

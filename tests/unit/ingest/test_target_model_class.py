@@ -53,10 +53,10 @@ from django.core.management import call_command
 call_command("makemigrations", "childtom", verbosity=0)
 call_command("migrate", verbosity=0)
 
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.core.checks import run_checks
 from django.db import transaction
-from django.test import override_settings
+from django.test import Client, override_settings
 from guardian.shortcuts import get_objects_for_group
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, Target, TargetExtra
@@ -123,6 +123,15 @@ except ValueError:
 else:
     raise AssertionError("the hook's error was lost")
 assert not any(warnings(word) for word in ("inside", "after", "off"))
+BaseTarget.objects.update(permissions="PRIVATE")
+client, user = Client(SERVER_NAME="localhost"), User.objects.create_user("observer")
+client.force_login(user)
+pages = ("alerts/", "sky/points.json")
+assert [b"ZTF1" in client.get(f"/alertstreams/{page}").content for page in pages] == [False, False]
+user.groups.add(group)
+assert [b"ZTF1" in client.get(f"/alertstreams/{page}").content for page in pages] == [True, True]
+tab = client.get(f"/targets/{row.target_id}/").content.decode().partition('id="alerts"')[2]
+assert "LSST1" in tab and "Same position" in tab
 print("as expected")
 """
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from django.db import connection, connections, transaction
 from tom_dataproducts.models import PhotometryReducedDatum
-from tom_targets.models import BaseTarget, TargetName
+from tom_targets.models import BaseTarget, Target, TargetList, TargetName
 
 from tests.unit.ingest.samples import json_alert, notice, ztf_packet
 from tom_alertstreams.ingest import handlers
@@ -22,6 +22,7 @@ from tom_alertstreams.ingest.options import IngestOptions
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 
 ALWAYS = IngestOptions(create="always")
+RETRACTION = notice(alert_type="retraction", alert_datetime="2026-10-01T02:00:00Z", ra=None, dec=None)
 
 
 def ingest(*packets: dict[str, Any], source: str = "ztf") -> None:
@@ -94,6 +95,24 @@ def test_two_notices_of_one_new_event_make_one_target() -> None:
         (target.pk, "created"),
         (target.pk, "event"),
     }
+
+
+def test_a_retraction_is_seen_by_its_event_in_the_same_moment() -> None:
+    with ExitStack() as ends, transaction.atomic():
+        ingest(RETRACTION)
+        ends.enter_context(other_process(lambda: ingest(notice())))
+        wait_until_blocked()
+    assert not BaseTarget.objects.exists()
+    assert TargetAlert.objects.get().retraction
+
+
+def test_a_retraction_sees_its_event_of_the_same_moment() -> None:
+    with ExitStack() as ends, transaction.atomic():
+        ingest(notice())
+        ends.enter_context(other_process(lambda: ingest(RETRACTION)))
+        wait_until_blocked()
+    assert list(TargetList.objects.get(name="Retracted").targets.all()) == list(Target.objects.all())
+    assert TargetAlert.objects.get(retraction=True).match_method == "event"
 
 
 def test_one_measurement_through_two_brokers_is_one_row() -> None:

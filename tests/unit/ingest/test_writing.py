@@ -14,7 +14,7 @@ from tom_dataproducts.models import PhotometryReducedDatum
 from tom_targets.models import BaseTarget, Target, TargetExtra, TargetList, TargetName
 
 from tests.unit.ingest.samples import HERMES, json_alert, ztf_packet
-from tom_alertstreams.alerts import Outcome
+from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.ingest import targets
 from tom_alertstreams.ingest.handlers import ingest_targets
 from tom_alertstreams.ingest.matching import KnownTarget
@@ -301,3 +301,88 @@ def test_moments_are_stored_as_the_orm_stores_them() -> None:
         ours, its = cursor.fetchall()
     assert ["+" in text for text in ours] == ["+" in text for text in its]
     assert BaseTarget.objects.filter(created__lte=made.created).count() == 2
+
+
+LASAIR = {
+    "object_id": "objectId",
+    "alert_id": "candid",
+    "ra": "ra",
+    "dec": "dec",
+    "jd": "jd",
+    "mag": "mag",
+    "band": "band",
+}
+EARLIER = [
+    {"jd": 2460990.75 + day, "fid": 1, "magpsf": 18.9, "sigmapsf": 0.1, "isdiffpos": "t", "diffmaglim": 20.0}
+    for day in range(8)
+]
+
+
+def of_lasair() -> Alert:
+    """Columns that somebody chose, of the alert that the survey's own packet tells with its history."""
+    packet = ztf_packet()
+    row = {"objectId": packet["objectId"], "candid": packet["candid"], "band": "g", "mag": 18.5}
+    return json_alert(
+        row | {key: packet["candidate"][key] for key in ("ra", "dec", "jd")}, topic="lasair", stream="lasair"
+    )
+
+
+def of_the_survey(topic: str = "ztf") -> Alert:
+    return json_alert(ztf_packet() | {"prv_candidates": EARLIER}, topic=topic)
+
+
+def ingest_one(alert: Alert, **options: Any) -> Outcome:
+    fields = LASAIR if alert.stream == "lasair" else None
+    return ingest_targets([alert], options=IngestOptions(**{"create": "always", "fields": fields, **options}))[0]
+
+
+def test_a_copy_by_another_stream_brings_the_points_that_are_missing() -> None:
+    alerts = [of_lasair(), of_the_survey(), of_lasair(), of_the_survey()]
+    for alert, points in zip(alerts, (1, 9, 9, 9), strict=True):
+        assert ingest_one(alert).kind == "done"
+        assert PhotometryReducedDatum.objects.filter(target=BaseTarget.objects.get()).count() == points
+    row = TargetAlert.objects.get()
+    assert (row.stream, row.match_method) == ("lasair", "created")
+
+
+def test_a_copy_brings_its_points_to_where_the_alert_has_gone() -> None:
+    ingest_one(of_lasair())
+    right = BaseTarget.objects.create(name="right", type="SIDEREAL", ra=10.0, dec=20.0)
+    TargetAlert.objects.update(target=right)
+    ingest_one(of_the_survey())
+    assert PhotometryReducedDatum.objects.filter(target=right).count() == 9
+
+
+def test_a_copy_by_another_topic_in_one_batch() -> None:
+    packet = ztf_packet(fid=2, jd=2461001.75)
+    bare, whole = json_alert(ztf_packet()), of_the_survey("mirror")
+    ingest_targets([bare, whole, json_alert(packet | {"candid": 5})], options=IngestOptions(create="always"))
+    assert PhotometryReducedDatum.objects.count() == 10
+    assert sorted(TargetAlert.objects.values_list("topic", "points")) == [("ztf", 1), ("ztf", 1)]
+
+
+def test_a_copy_that_the_rules_refuse_updates_no_known_target_where_that_is_so_wished() -> None:
+    ingest_one(of_lasair())
+    assert ingest_one(of_the_survey(), min_rb=0.99, follow_known=False).kind == "done"
+    assert PhotometryReducedDatum.objects.count() == 1
+    ingest_one(of_the_survey(), min_rb=0.99)
+    assert PhotometryReducedDatum.objects.count() == 9
+
+
+def test_what_a_copy_brings_is_shown_to_the_groups(settings: Any) -> None:
+    settings.TARGET_PERMISSIONS_ONLY = False
+    for alert in (of_lasair(), of_the_survey()):
+        ingest_one(alert, groups=["Observers"])
+    rows = get_objects_for_group(Group.objects.get(), "tom_dataproducts.view_photometryreduceddatum")
+    assert rows.count() == 9
+
+
+def test_the_same_alerts_again_by_the_same_topic_are_not_looked_at(
+    django_assert_max_num_queries: Callable[[int], Any],
+) -> None:
+    alerts = [json_alert(ztf_packet(f"ZTF{n}", n + 1, ra=n) | {"prv_candidates": EARLIER}) for n in range(50)]
+    ingest_targets(alerts, options=IngestOptions(create="always"))
+    PhotometryReducedDatum.objects.all().delete()
+    with django_assert_max_num_queries(2):
+        ingest_targets([alert.fresh() for alert in alerts], options=IngestOptions(create="always"))
+    assert not PhotometryReducedDatum.objects.exists()

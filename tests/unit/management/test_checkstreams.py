@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.core.management import call_command
 from django.test import override_settings
 from django.utils import timezone
 
+from apf_bridge import shims
 from tests.streams import entry
 from tom_alertstreams.models import StreamRun
 
@@ -56,7 +58,7 @@ def test_it_has_stopped_until_somebody_acts(state: str) -> None:
     ran("running", ago_s=7200, ended=True)
     ran(state, ago_s=3600, ended=True, reason="3 alerts in a row failed")
     text, errors, code = check()
-    assert "last run: stopped" in text
+    assert f"last run: {StreamRun.State(state).label}" in text
     assert "on tomhost since 20" in text
     assert "ztf: it has stopped: 3 alerts in a row failed" in errors
     assert code == 1
@@ -79,3 +81,33 @@ def test_the_newest_run_counts(run: dict[str, Any], words: str) -> None:
     text, errors, code = check()
     assert f"last run: {words}, on tomhost" in text
     assert (errors, code) == ("", 0)
+
+
+def test_what_becomes_of_the_keys_of_a_step_is_shown_once() -> None:
+    reading = {
+        "PARAMS": {"bootstrap.servers": "x:9", "group.id": "g"},
+        "TOPICS": ["a", "b"],
+        "NUM_MESSAGES": 900,
+        "NUM": 1,
+    }
+    options = {"STEP": "tests.steps.steps.NoOp", "STEP_CONFIG": {"CONSUMER_CONFIG": reading, "COMIT": 1}}
+    step = {"NAME": "apf_bridge.streams.StepAlertStream", "LABEL": "step", "OPTIONS": options}
+    try:
+        with override_settings(ALERT_STREAMS=[step]):
+            text, errors, code = check()
+    finally:
+        shims.uninstall()
+    assert (errors, code) == ("", 0)
+    assert text.count("STEP_CONFIG unknown: COMIT (is COMMIT meant?), CONSUMER_CONFIG['NUM'] (read by nobody)") == 1
+    assert "CONSUMER_CONFIG['NUM_MESSAGES'] (messages of one call, of a batch of BATCH_SIZE alerts at most)" in text
+
+
+def test_a_module_that_exits_as_it_is_imported_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "exiting_stream.py").write_text("import sys\nsys.exit('no licence')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    sound = entry("127.0.0.1:1", "group", {"ztf_*": "one"}, label="ztf")
+    with override_settings(ALERT_STREAMS=[{"NAME": "exiting_stream.Stream", "LABEL": "bad", "OPTIONS": {}}, sound]):
+        text, errors, code = check()
+    assert "ztf" in text
+    assert "bad: SystemExit: no licence" in errors
+    assert code == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,15 @@ from django.utils import timezone as now_in
 
 from tests.effects import handlers
 from tests.effects.models import Effect
+from tests.letters import FAILED, letter
 from tests.marks import CORE_TABLES
 from tests.streams import entry
 from tom_alertstreams.delivery.letters import LetterFilter
-from tom_alertstreams.models import DeadLetter
+from tom_alertstreams.models import DeadLetter, LetterAction
 
 pytestmark = CORE_TABLES
 
 PASSWORD = "correct-horse-battery"
-FAILED = datetime(2026, 11, 22, 3, 12, tzinfo=timezone.utc)
 
 
 @pytest.fixture(autouse=True)
@@ -34,27 +34,6 @@ def settings_of_today() -> Iterator[None]:
     with override_settings(ALERT_STREAMS=[stream]):
         yield
     handlers.reset()
-
-
-def letter(offset: int = 0, **values: Any) -> DeadLetter:
-    """A dead letter of the stream ``ztf``."""
-    known = {
-        "stream": "ztf",
-        "cluster": "cluster",
-        "group_id": "group",
-        "topic": "ztf_20261122",
-        "partition": 0,
-        "offset": offset,
-        "raw": handlers.content(n=offset),
-        "handler": "my.handler",
-        "error_class": "KeyError",
-        "error": "'candid'",
-        "traceback": "Traceback (most recent call last):\n  …\nKeyError: 'candid'\n",
-        "fingerprint": "f1",
-        "attempts": 3,
-        "first_failed_at": FAILED + timedelta(minutes=offset),
-    }
-    return DeadLetter.objects.create(**{**known, **values})
 
 
 def run(*arguments: Any) -> tuple[str, int]:
@@ -80,10 +59,10 @@ class TestList:
         assert code == 0
         assert text.splitlines() == [
             "1,204 times since 2026-11-22 03:12 UTC: KeyError: 'candid'",
-            "    my.handler, stream ztf, 3 topics; 4 of them wait for their next try; fingerprint f1; for example "
+            "    my.handler, stream ztf, topics ztf_0 to ztf_2; 4 of them wait for their next try; fingerprint f1; for example "
             f"{other.pk - 1}",
             "once since 2026-11-22 03:12 UTC: DecodeError: not Avro",
-            f"    no handler, stream ztf; fingerprint f2; for example {other.pk}",
+            f"    no handler, stream ztf, topic ztf_20261122; fingerprint f2; for example {other.pk}",
             "",
             "1,205 in all. Read one: deadletters show ID. Mended: deadletters replay --fingerprint …",
         ]
@@ -292,3 +271,46 @@ class TestDismiss:
         letter(leased_until=now_in.now() + timedelta(minutes=5))
         assert run("dismiss", "--all")[0] == "0 dismissed. 1 left alone: a process is trying them just now.\n"
         assert states() == ["open"]
+
+
+class TestJournal:
+    """Who did it, when, and what came of it, as the pages show it."""
+
+    @pytest.fixture(autouse=True)
+    def me(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("getpass.getuser", lambda: "observer")
+        monkeypatch.setattr("platform.node", lambda: "dome")
+
+    def test_a_replay(self) -> None:
+        letter(0)
+        letter(1, topic="gcn.notices")
+        run("replay", "--error", "KeyError")
+        action = LetterAction.objects.get()
+        assert (action.who, action.kind, action.total) == ("observer@dome", "replay", 2)
+        assert action.chosen == {"error": "KeyError", "states": ["open", "waiting"]}
+        assert (action.became, list(action.left.values())) == ({"done": 1}, [1])
+        assert action.finished is not None
+
+    def test_a_dismissal(self) -> None:
+        letter(0)
+        run("dismiss", "--all")
+        action = LetterAction.objects.get()
+        assert (action.who, action.kind, action.became) == ("observer@dome", "dismiss", {"dismissed": 1})
+
+    def test_looking_is_no_action(self) -> None:
+        row = letter(0)
+        for arguments in (["list"], ["show", row.pk], ["replay", "--all", "--dry-run"]):
+            run(*arguments)
+        assert not LetterAction.objects.exists()
+
+    def test_a_login_without_a_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As in a container."""
+
+        def unknown() -> str:
+            raise KeyError("getpwuid(): uid not found: 4711")
+
+        monkeypatch.setattr("getpass.getuser", unknown)
+        monkeypatch.setattr("os.getuid", lambda: 4711)
+        letter(0)
+        run("dismiss", "--all")
+        assert LetterAction.objects.get().who == "uid 4711@dome"

@@ -13,8 +13,10 @@ from django.utils import timezone
 from tom_alertstreams.delivery import pruning
 from tom_alertstreams.ingest.models import Classification, TargetAlert
 from tom_alertstreams.models import (
+    Alarm,
     DeadLetter,
     Installation,
+    LetterAction,
     OutcomeCount,
     Rejection,
     StreamPartition,
@@ -65,6 +67,13 @@ def test_dead_letters() -> None:
     ]
 
 
+def test_alarms() -> None:
+    for over in (OLD, NEW, None):
+        Alarm.objects.create(stream="s", kind="down", began=OLD, told=OLD, over=over)
+    run("--older-than", "90d", "--really")
+    assert kept(Alarm, "over") == [NEW, None]
+
+
 def test_runs() -> None:
     life(OLD)
     killed = life(OLD, ended=False)
@@ -112,15 +121,25 @@ def test_what_is_no_log_is_never_touched() -> None:
         assert model.objects.count() == 1
 
 
+def test_replays_and_dismissals() -> None:
+    for started in (OLD, NEW):
+        for finished in (started, None):
+            LetterAction.objects.create(kind="replay", who="dr.lee", started=started, finished=finished)
+    run("--older-than", "90d", "--really")
+    assert kept(LetterAction, "started", "finished") == [(NEW, NEW), (NEW, None)]
+
+
 def test_only_counts_unless_it_is_really_meant() -> None:
     letter(0, "replayed", OLD)
     letter(1, "open", OLD)
     text = run("--older-than", "90d")
     assert text.splitlines() == [
         "           1  dead letters, replayed or dismissed",
+        "           0  replays and dismissals",
         "           0  runs of streams that have ended",
         "           0  counts of outcomes, by the hour",
         "           0  rejections",
+        "           0  alarms that are over",
         "Nothing was deleted. With --really they are.",
     ]
     assert DeadLetter.objects.count() == 2

@@ -62,6 +62,7 @@ def _lines(report: StreamReport) -> Iterator[str]:
         yield f"{key.key} → {key.handler} ({key.called})"
         if key.topics is not None:
             yield f"  {_on_the_broker(key)}"
+        yield from (f"  {note}" for note in key.notes)
 
 
 def _on_the_broker(key: KeyReport) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import platform
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable
@@ -13,16 +16,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
-from tom_alertstreams.alertstreams.lookup import find_stream
+from tom_alertstreams.alertstreams.find_stream import find_stream
 from tom_alertstreams.conf import configured_streams
-from tom_alertstreams.delivery.letters import LetterFilter, LetterGroup, dismiss, groups
-from tom_alertstreams.delivery.replay import ReplayReport, replay
+from tom_alertstreams.delivery.letter_actions import begin, dismiss_all, replay_all
+from tom_alertstreams.delivery.letters import LetterFilter, LetterGroup, groups, in_words
+from tom_alertstreams.delivery.replay import ReplayReport
 from tom_alertstreams.delivery.waiting import UNSETTLED
 from tom_alertstreams.management.ages import age
 from tom_alertstreams.management.letter_text import group_lines, letter_line, letter_page, printable
 from tom_alertstreams.management.plain_errors import plain_errors
 from tom_alertstreams.management.progress import progress_bar
-from tom_alertstreams.models import DeadLetter
+from tom_alertstreams.models import DeadLetter, LetterAction
 from tom_alertstreams.redaction import redact
 
 _SHOWN = (
@@ -69,13 +73,15 @@ class Command(BaseCommand):
         chosen = _filter(options, states=tuple(options["state"] or UNSETTLED))
         rows = chosen.rows()
         if options["json"]:
-            found: Iterable[Any] = rows.values(*_SHOWN) if options["each"] else map(asdict, groups(rows))
+            found: Iterable[Any] = rows.values(*_SHOWN) if options["each"] else map(asdict, in_words(groups(rows)))
             self._say(json.dumps(list(found), indent=2, cls=DjangoJSONEncoder))
         elif options["each"]:
             for letter in rows.only(*_SHOWN).iterator():
                 self._say(letter_line(letter))
         else:
-            self._say_groups(groups(rows), "Read one: deadletters show ID. Mended: deadletters replay --fingerprint …")
+            self._say_groups(
+                in_words(groups(rows)), "Read one: deadletters show ID. Mended: deadletters replay --fingerprint …"
+            )
 
     def _show(self, options: dict[str, Any]) -> None:
         letter = DeadLetter.objects.filter(pk=options["id"]).first()
@@ -100,7 +106,7 @@ class Command(BaseCommand):
         report = ReplayReport(0)
         try:
             with progress_bar("Replaying") as show:
-                for report in replay(chosen.rows(), find_stream):
+                for report in replay_all(begin(LetterAction.Kind.REPLAY, _who(), chosen), find_stream):
                     show(report.finished, report.total)
         except KeyboardInterrupt:
             self._say_report(report)
@@ -114,9 +120,10 @@ class Command(BaseCommand):
         chosen = self._chosen(options)
         if chosen is None:
             return
-        total, done = chosen.rows().count(), 0
+        action, done = begin(LetterAction.Kind.DISMISS, _who(), chosen), 0
+        total = action.total
         with progress_bar("Dismissing") as show:
-            for step in dismiss(chosen.rows()):
+            for step in dismiss_all(action):
                 done += step
                 show(done, total)
         busy = f" {total - done:,} left alone: a process is trying them just now." if done < total else ""
@@ -150,7 +157,7 @@ class Command(BaseCommand):
         self.stdout.write(printable(redact(text)))
 
     def _say_groups(self, found: list[LetterGroup], next_step: str) -> None:
-        for group in found:
+        for group in in_words(found):
             for line in group_lines(group):
                 self._say(line)
         total = sum(group.count for group in found)
@@ -165,7 +172,7 @@ class Command(BaseCommand):
         for reason, n in report.left.items():
             self._say(f"{n:,} left alone: {reason}")
         if became["dead"]:
-            self._say("What failed again is open still: deadletters list shows why.")
+            self._say("What failed again is still a dead letter: deadletters list shows why.")
 
 
 def _add_filters(parser: ArgumentParser) -> None:
@@ -181,3 +188,12 @@ def _add_filters(parser: ArgumentParser) -> None:
 def _filter(options: dict[str, Any], states: tuple[str, ...] = tuple(UNSETTLED)) -> LetterFilter:
     names = ("stream", "topic", "error", "fingerprint", "older_than", "newer_than")
     return LetterFilter(**{name: options[name] for name in names}, ids=tuple(options["ids"]), states=states)
+
+
+def _who() -> str:
+    """Who types this, for the journal."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):  # a container may run without an entry in passwd
+        login = f"uid {os.getuid()}"
+    return f"{login}@{platform.node()}"

@@ -14,7 +14,8 @@ from tom_alertstreams.management.progress import progress_bar
 
 class Command(BaseCommand):
     help = (
-        "Delete old rows: dead letters that were replayed or dismissed, runs that have ended, counts, rejections. "
+        "Delete old rows: dead letters that were replayed or dismissed, runs that have ended, records of replays "
+        "and dismissals, counts, rejections, alarms. "
         "Dead letters that are open or waiting are never deleted, nor the last run of a stream, nor what says where "
         "reading goes on. TargetAlert and Classification stay too: without its TargetAlert an alert that comes again "
         "is taken for a new one."

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from tom_alertstreams.alertstreams.find_stream import find_stream
 from tom_alertstreams.alertstreams.kafka import KafkaAlertStream
-from tom_alertstreams.alertstreams.lookup import find_stream
 from tom_alertstreams.delivery.seek import Move, SeekRefused, apply, plan, refuse_while_running
 from tom_alertstreams.management.plain_errors import plain_errors
 

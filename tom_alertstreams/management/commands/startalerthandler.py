@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tom_alertstreams.management.new_handler import STYLES, CannotWrite, write_handler
+from tom_alertstreams.management.new_handler import STYLES, write_handler
+from tom_alertstreams.management.scaffold import CannotWrite
 
 
 class Command(BaseCommand):

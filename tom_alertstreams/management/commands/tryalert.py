@@ -11,8 +11,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from tom_alertstreams.alertstreams.find_stream import find_stream
 from tom_alertstreams.alertstreams.kafka import KafkaAlertStream
-from tom_alertstreams.alertstreams.lookup import find_stream
 from tom_alertstreams.conf import configured_streams
 from tom_alertstreams.decoders import first_record
 from tom_alertstreams.delivery.trial import try_alert

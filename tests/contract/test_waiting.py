@@ -1,0 +1,238 @@
+"""Alerts that wait for their next try: whose they are, and how many are tried at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from tests.brokers import ScriptedBroker
+from tests.effects import handlers
+from tests.marks import CORE_TABLES
+from tests.streams import counts, effects, entry, make, publish, run_once
+from tom_alertstreams.alerts import Alert, Outcome
+from tom_alertstreams.delivery import replay, waiting
+from tom_alertstreams.delivery.waiting import WaitingAlerts
+from tom_alertstreams.handlers import alert_handler, batch_handler
+from tom_alertstreams.models import DeadLetter
+
+pytestmark = [
+    CORE_TABLES,
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("fresh_handlers"),
+]
+
+NOT_AT_ONCE = "tests.contract.test_waiting.not_at_once"
+EACH_NOT_AT_ONCE = "tests.contract.test_waiting.each_not_at_once"
+
+
+#: How many alerts that had waited each transaction had.
+tried_again: list[int] = []
+
+
+@batch_handler
+def not_at_once(alerts: list[Alert]) -> list[Outcome]:
+    """Each alert has to wait once."""
+    waited = set(
+        DeadLetter.objects.filter(topic__in={alert.topic for alert in alerts}).values_list("offset", flat=True)
+    )
+    if again := [alert for alert in alerts if alert.offset in waited]:
+        tried_again.append(len(again))
+    for alert in again:
+        handlers.write(alert)
+    return [Outcome.done() if alert in again else Outcome.retry(0.0, "not yet") for alert in alerts]
+
+
+@alert_handler
+def each_not_at_once(alert: Alert) -> Outcome:
+    """The same, one by one."""
+    if not DeadLetter.objects.filter(topic=alert.topic, offset=alert.offset).exists():
+        return Outcome.retry(0.0, "not yet")
+    handlers.write(alert)
+    handlers.calls.append(alert.offset)
+    transaction.on_commit(_note_commit)
+    return Outcome.done()
+
+
+def _note_commit() -> None:
+    tried_again.append(len(handlers.calls))
+    handlers.calls.clear()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_tried_yet() -> None:
+    tried_again.clear()
+
+
+@contextmanager
+def nothing_tried_again() -> Iterator[None]:
+    """What waits in this block goes on waiting."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WaitingAlerts, "due_before", lambda *_: False)
+        patch.setattr(WaitingAlerts, "claim", lambda *_: [])
+        yield
+
+
+class TestWhose:
+    """Two entries of one broker, without a GROUP_ID, have one group."""
+
+    @pytest.fixture
+    def streams(self, group_id: str, settings: Any) -> dict[str, Any]:
+        """ALERT_STREAMS, by label."""
+        keys: dict[str, dict[str, Any]] = {"a": {"*": "one"}, "b": {"topic-b": "one"}, "c": {"other-*": "one"}}
+        entries = {label: entry("127.0.0.1:1", group_id, given, label=label) for label, given in keys.items()}
+        settings.ALERT_STREAMS = list(entries.values())
+        return entries
+
+    @pytest.fixture
+    def wait(self, group_id: str) -> Callable[..., None]:
+        """Let an alert of a stream wait."""
+
+        def wait(stream: str, topic: str, offset: int = 7, **row: Any) -> None:
+            row = {"group_id": group_id, "partition": 0, "next_attempt_at": timezone.now(), **row}
+            DeadLetter.objects.create(
+                cluster="cluster", state="waiting", stream=stream, topic=topic, offset=offset, **row
+            )
+
+        return wait
+
+    @pytest.fixture
+    def claimed(self, group_id: str) -> Callable[[str], list[str]]:
+        """The topics of what a stream claims; it gives them back."""
+
+        def claimed(label: str) -> list[str]:
+            keys = {"a": "*", "b": "topic-b", "c": "other-*", "new": "topic-b"}
+            source: Any = make("127.0.0.1:1", group_id, {keys[label]: "one"}, label=label)
+            alerts = WaitingAlerts(source, "cluster", lease_s=60)
+            topics = [alert.topic for alert in alerts.claim(10)]
+            alerts.release()
+            return topics
+
+        return claimed
+
+    def test_alerts_of_another_stream_are_left_to_it(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        publish(broker, f"{topic}-a", 1)
+        publish(broker, f"{topic}-b", 1)
+        streams = {
+            label: make(broker.bootstrap_servers, group_id, {f"{topic}-{label}": handler}, label=label)
+            for label, handler in (("a", "one"), ("b", NOT_AT_ONCE))
+        }
+        with nothing_tried_again():
+            run_once(streams["b"])
+        assert DeadLetter.objects.get().stream == "b"
+        run_once(streams["a"])
+        letter = DeadLetter.objects.get()
+        assert (letter.stream, letter.state, letter.attempts, letter.error_class) == ("b", "waiting", 1, "RetryLater")
+        run_once(streams["b"])
+        assert effects(f"{topic}-b") == [0]
+        assert not DeadLetter.objects.exists()
+        assert (counts("a"), counts("b")) == ({"done": 1}, {"done": 1, "waiting": 1})
+
+    def test_not_even_a_key_for_everything_takes_them(
+        self, streams: dict[str, Any], wait: Callable[..., None], claimed: Callable[[str], list[str]]
+    ) -> None:
+        wait("b", "topic-b")
+        assert claimed("a") == []
+        assert claimed("b") == ["topic-b"]
+
+    @pytest.mark.parametrize("switched_off", [False, True])
+    def test_those_of_a_label_that_is_gone_are_tried_by_who_reads_their_topic(
+        self,
+        streams: dict[str, Any],
+        wait: Callable[..., None],
+        claimed: Callable[[str], list[str]],
+        settings: Any,
+        switched_off: bool,
+    ) -> None:
+        """The entry has another LABEL now; its old one may be kept for the pages."""
+        renamed = [{**streams["b"], "ACTIVE": False}] if switched_off else []
+        settings.ALERT_STREAMS = [streams["c"], *renamed, {**streams["b"], "LABEL": "new"}]
+        wait("b", "topic-b")
+        wait("b", "nobodys")
+        assert claimed("c") == []
+        assert claimed("new") == ["topic-b"]
+
+    def test_an_entry_that_cannot_be_read_keeps_its_alerts(
+        self, streams: dict[str, Any], wait: Callable[..., None], claimed: Callable[[str], list[str]], settings: Any
+    ) -> None:
+        """It is mended sooner or later."""
+        settings.ALERT_STREAMS = [streams["a"], {**streams["b"], "DELIVERY": {"BATCH_SIZE": "many"}}]
+        wait("b", "topic-b")
+        assert claimed("a") == []
+
+    def test_those_of_another_group_or_cluster_are_not_ours(
+        self, streams: dict[str, Any], wait: Callable[..., None], claimed: Callable[[str], list[str]]
+    ) -> None:
+        wait("b", "topic-b", group_id="another")
+        wait("gone", "topic-b", offset=8, group_id="another")
+        assert claimed("b") == []
+        assert claimed("a") == []
+
+    def test_one_query_a_second_where_nothing_is_due(self, streams: dict[str, Any], wait: Callable[..., None]) -> None:
+        wait("a", "topic-b")
+        source: Any = make("127.0.0.1:1", streams["b"]["OPTIONS"]["GROUP_ID"], {"topic-b": "one"}, label="b")
+        alerts = WaitingAlerts(source, "cluster", lease_s=60)
+        alerts.claim(10)
+        with CaptureQueriesContext(connection) as queries:
+            for _ in range(5):
+                assert alerts.claim(10) == []
+        assert len(queries) == 5
+
+    def test_labels_are_looked_at_again(self, streams: dict[str, Any], wait: Callable[..., None]) -> None:
+        """A process of before the change may still let alerts wait under the old LABEL."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(waiting, "_LOOK_EVERY_S", 0.0)
+            source: Any = make("127.0.0.1:1", streams["b"]["OPTIONS"]["GROUP_ID"], {"topic-b": "one"}, label="b")
+            alerts = WaitingAlerts(source, "cluster", lease_s=60)
+            assert alerts.claim(10) == []
+            wait("old", "topic-b")
+            assert [alert.topic for alert in alerts.claim(10)] == ["topic-b"]
+
+
+class TestHowMany:
+    SIZE = len(handlers.content(n=0))
+
+    @pytest.mark.parametrize("limit", [{"BATCH_SIZE": 2}, {"BATCH_BYTES": 2 * SIZE}])
+    @pytest.mark.parametrize("whose", ["stream", "topic"])
+    @pytest.mark.parametrize("handler", [NOT_AT_ONCE, EACH_NOT_AT_ONCE])
+    def test_a_group_is_no_larger_than_at_the_first_try(
+        self, broker: ScriptedBroker, topic: str, group_id: str, limit: dict[str, int], whose: str, handler: str
+    ) -> None:
+        publish(broker, topic, 9)
+        of_topic, of_stream = (limit, {}) if whose == "topic" else ({}, limit)
+        stream: Any = (broker.bootstrap_servers, group_id, {topic: {"HANDLER": handler, **of_topic}})
+        with nothing_tried_again():
+            run_once(make(*stream, delivery=of_stream))
+        run_once(make(*stream, delivery=of_stream))
+        assert effects(topic) == list(range(9))
+        assert not DeadLetter.objects.exists()
+        assert (sum(tried_again), max(tried_again)) == (9, 2)
+
+    def test_no_more_bytes_are_read_than_fit(self, group_id: str) -> None:
+        """What a stream has in memory is BATCH_BYTES, however much waits."""
+        for offset, size in enumerate([400, 400, 400, 5000, 100]):
+            when = timezone.now() - timedelta(seconds=60 - offset)
+            DeadLetter.objects.create(
+                cluster="cluster", group_id=group_id, stream="test", topic="topic", partition=0, offset=offset,
+                state="waiting", next_attempt_at=when, raw=bytes(size),
+            )  # fmt: skip
+        source: Any = make("127.0.0.1:1", group_id, {"topic": "one"}, delivery={"BATCH_BYTES": 1000})
+        processes = [WaitingAlerts(source, "cluster", lease_s=60) for _ in range(5)]
+        claimed = [[alert.offset for alert in process.claim(10)] for process in processes]
+        assert claimed == [[0, 1], [2], [3], [4], []]
+
+    def test_nor_by_a_replay(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        publish(broker, topic, 9)
+        stream = make(broker.bootstrap_servers, group_id, {topic: NOT_AT_ONCE}, delivery={"BATCH_BYTES": 2 * self.SIZE})
+        with nothing_tried_again():
+            run_once(stream)
+        *_, report = replay.replay(DeadLetter.objects.all(), lambda _label: stream)  # type: ignore[arg-type,return-value]
+        assert (report.became["done"], report.left) == (9, {})
+        assert effects(topic) == list(range(9))
+        assert max(tried_again) == 2
