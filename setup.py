@@ -27,6 +27,7 @@ setup(
         # Folders of data only: setuptools warns of those that are not named.
         "alerce_stream.schemas",
         "alerce_stream.templates.alerce_stream",
+        "apf_bridge.management.templates",
         "tom_alertstreams.management.templates",
         "tom_alertstreams.static.tom_alertstreams",
         "tom_alertstreams.templates.tom_alertstreams",

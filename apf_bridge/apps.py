@@ -15,6 +15,8 @@ class ApfBridgeConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  (registers them)
-        from .publishing import follow_streams
+        from .delivery_signals import follow_streams
+        from .outbox_facts import tell_of_outboxes
 
         follow_streams()
+        tell_of_outboxes()

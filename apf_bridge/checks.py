@@ -39,7 +39,8 @@ def check_outbox(databases: Sequence[str] | None = None, **_kwargs: Any) -> list
         *(
             Warning(
                 f"{row['count']} messages of {row['outlet__name']} are not on their broker, since {row['since']:%F %R}.",
-                hint="Is readstreams running, and its broker up? A stream or a step that was renamed leaves its outbox behind.",
+                hint="Is readstreams running, and its broker up? A stream or a step that was renamed leaves its outbox behind: "
+                "./manage.py stepoutbox list.",
                 id="apf_bridge.W001",
             )
             for row in late
@@ -47,7 +48,7 @@ def check_outbox(databases: Sequence[str] | None = None, **_kwargs: Any) -> list
         *(
             Warning(
                 f"{row['count']} messages of {row['outlet__name']} were refused by their broker and are given up.",
-                hint="last_error of OutboxMessage says why. Set state to pending to send them again, or delete them.",
+                hint="./manage.py stepoutbox list says why; stepoutbox resend sends them again, stepoutbox drop deletes them.",
                 id="apf_bridge.W002",
             )
             for row in refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.exceptions import PermanentError
@@ -21,22 +22,24 @@ def run_step(alerts: list[Alert], *, options: StepOptions) -> list[Outcome]:
     Targets where RESULT_HANDLER or FIELDS say how.
     """
     messages = messages_of(alerts, add_topic=options.adds_topic)
-    ready = [alert for alert, message in zip(alerts, messages, strict=True) if isinstance(message, dict)]
-    outcomes = iter(_handled(ready, [message for message in messages if isinstance(message, dict)], options))
-    return [Outcome.failed(message) if isinstance(message, PermanentError) else next(outcomes) for message in messages]
+    ready = [(alert, found) for alert, found in zip(alerts, messages, strict=True) if isinstance(found, list)]
+    outcomes = _handled(ready, options)
+    return [Outcome.failed(found) if isinstance(found, PermanentError) else next(outcomes) for found in messages]
 
 
-def _handled(alerts: Sequence[Alert], messages: Sequence[dict[str, object]], options: StepOptions) -> Iterator[Outcome]:
-    if not alerts:
+def _handled(ready: Sequence[tuple[Alert, list[dict[str, Any]]]], options: StepOptions) -> Iterator[Outcome]:
+    if not ready:
         return iter(())
+    alerts = [alert for alert, _ in ready]
+    records = [record for _, found in ready for record in found]
     host = options.host(alerts[0].stream)
-    results = host.run(messages)
+    results = host.run(records, [alert for alert, found in ready for _ in found])
     outputs = host.recorder.take()
     if outputs and host.publisher is not None:
         store(host.publisher.outlet(), outputs, alerts)
         host.publisher.has_more = True
     if not options.makes_targets:
         return iter([Outcome.done()] * len(alerts))
-    from .targets import write_results  # needs the TOM Toolkit
+    from .results import write_results  # needs the TOM Toolkit
 
     return iter(write_results(results, alerts, options))

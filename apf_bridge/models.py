@@ -16,6 +16,8 @@ class Outlet(models.Model):
     #: Which publisher has it; None while nobody has.
     holder = models.UUIDField(null=True, blank=True)
     held_until = models.DateTimeField(null=True, blank=True)
+    #: Days after which what it has delivered is deleted: OUTBOX_DAYS, as last seen by a stream.
+    keep_days = models.FloatField(default=7.0)
 
     def __str__(self) -> str:
         return self.name
@@ -34,9 +36,13 @@ class OutboxMessage(models.Model):
     #: Header ``id`` on the topic, the same however often the message is sent: who reads it can tell a second one.
     message_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     outlet = models.ForeignKey(Outlet, on_delete=models.PROTECT, related_name="messages")
-    #: The key of STEP_CONFIG whose PARAMS it is sent with; else the address of the brokers.
+    #: See :mod:`apf_bridge.producer_names`.
     producer = models.CharField(max_length=255)
     topic = models.CharField(max_length=249)
+    #: Where the step named one; else it follows from the key.
+    partition = models.PositiveIntegerField(null=True, blank=True)
+    #: Milliseconds since 1970, where the step gave a time; else that of sending.
+    timestamp = models.BigIntegerField(null=True, blank=True)
     key = models.BinaryField(null=True)
     value = models.BinaryField(null=True)
     #: ``[[name, base64 of the value or null], …]``, besides the id.
@@ -52,8 +58,11 @@ class OutboxMessage(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["outlet", "id"], name="apf_outbox_pending", condition=models.Q(state="pending")),
+            models.Index(
+                fields=["outlet", "producer", "id"], name="apf_outbox_waiting", condition=models.Q(state="pending")
+            ),
             models.Index(fields=["delivered"], name="apf_outbox_delivered", condition=models.Q(state="delivered")),
+            models.Index(fields=["outlet"], name="apf_outbox_refused", condition=models.Q(state="refused")),
         ]
 
     def __str__(self) -> str:

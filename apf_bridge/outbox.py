@@ -11,8 +11,11 @@ from typing import Any, Final
 from confluent_kafka import Message
 
 from tom_alertstreams.alerts import Alert
+from tom_alertstreams.redaction import remember_secrets
 
+from .client_config import check_params
 from .models import OutboxMessage, Outlet
+from .producer_names import name_of
 
 #: Rows in one INSERT.
 _AT_ONCE: Final = 500
@@ -30,6 +33,10 @@ class Output:
     key: bytes | None
     value: bytes | None
     headers: Pairs = ()
+    #: None: it follows from the key.
+    partition: int | None = None
+    #: Milliseconds since 1970; None: when it is sent.
+    timestamp: int | None = None
 
 
 class Recorder:
@@ -39,8 +46,8 @@ class Recorder:
     """
 
     def __init__(self, params: Mapping[str, Mapping[str, Any]]) -> None:
-        #: Also of producers that the step makes of other settings than its STEP_CONFIG.
-        self.params: dict[str, Mapping[str, Any]] = dict(params)
+        #: Name of each producer → its PARAMS. Also of those that the step makes of other settings than its STEP_CONFIG.
+        self.params: dict[str, Mapping[str, Any]] = {name_of(key, given): given for key, given in params.items()}
         self.outputs: list[Output] = []
 
     def take(self) -> list[Output]:
@@ -53,7 +60,9 @@ class Recorder:
         for name, known in self.params.items():
             if dict(known) == dict(params):
                 return RecordingProducer(self, name)
-        name = str(params.get("bootstrap.servers", ""))
+        name = name_of(str(params.get("bootstrap.servers", "")), params)
+        remember_secrets(params)
+        check_params(name, params)
         self.params[name] = dict(params)
         return RecordingProducer(self, name)
 
@@ -77,12 +86,15 @@ class RecordingProducer:
         headers: Any = None,
         callback: Callable[..., Any] | None = None,
     ) -> None:
-        """Keep the message. The partition follows from the key, and the time is that of sending it."""
+        """Keep the message."""
         if not isinstance(topic, str) or not topic:
             raise TypeError(f"a topic is a text, not {topic!r}")
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         given = tuple((str(name), _bytes(text)) for name, text in pairs)
-        self._recorder.outputs.append(Output(self._name, topic, _bytes(key), _bytes(value), given))
+        place = partition if partition >= 0 else None
+        self._recorder.outputs.append(
+            Output(self._name, topic, _bytes(key), _bytes(value), given, place, timestamp or None)
+        )
         report = on_delivery or callback
         if report is not None:
             message = Message(topic=topic, key=_bytes(key), value=_bytes(value), headers=list(given) or None)
@@ -116,6 +128,8 @@ def store(outlet: Outlet, outputs: Sequence[Output], alerts: Sequence[Alert]) ->
                 outlet=outlet,
                 producer=output.producer,
                 topic=output.topic,
+                partition=output.partition,
+                timestamp=output.timestamp,
                 key=output.key,
                 value=output.value,
                 headers=[[name, None if text is None else base64.b64encode(text).decode()] for name, text in output.headers],

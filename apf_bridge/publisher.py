@@ -1,71 +1,50 @@
 """Sends one outlet's messages, in the thread of its stream: a turn of the loop hands over what is new and hears reports.
 
 Nothing here waits for a broker, except at the end of the stream. librdkafka sends in threads of its own; what it has
-in hand is in the database until its report has come.
+in hand is in the database until its report has come. Each producer has its own part of that: no broker holds another one's up.
 """
 
 from __future__ import annotations
 
-import base64
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from tom_alertstreams.delivery.broker_errors import ClientLog
 from tom_alertstreams.logs import get_logger
-from tom_alertstreams.redaction import redact
 
 from .models import OutboxMessage, Outlet
+from .producer_names import sender_of
+from .sender import Sender
 
 logger = get_logger(__name__)
 
-#: Messages that librdkafka has in hand at most.
+#: Messages that librdkafka has in hand for an outlet, in equal parts for the producers that something waits for. Who had more,
+#: as nothing waited for the others yet, keeps that until it is reported.
 MOST_IN_HAND: Final = 2000
-#: How long an outlet is ours without being renewed. Of a process that was killed the next one takes over after that.
+#: How long an outlet is ours without being renewed, at least. Of a process that was killed the next one takes over after that.
 LEASE: Final = timedelta(seconds=10)
+LONGEST_LEASE: Final = timedelta(minutes=10)
 #: How long to look at an outlet that seems empty, or that another process has.
 _LOOK_EVERY_S: Final = 1.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 #: How long the end of a stream waits until everything is out.
 END_S: Final = 15.0
 #: A full outbox is told when it has so many messages, and again at every doubling.
 MANY: Final = 10_000
 _COUNT_EVERY_S: Final = 60.0
 
-#: Order is kept and no message expires: what is not sent waits. PARAMS of the step may say otherwise.
-_DEFAULTS: Final = {"enable.idempotence": True, "message.timeout.ms": 0, "linger.ms": 5}
-#: A message is at fault, not the broker: it is refused however often it is sent.
-_REFUSALS: Final = frozenset(
-    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD, KafkaError.TOPIC_EXCEPTION}
-)
-
-
-@dataclass
-class _InHand:
-    """What librdkafka has, since the last time it was told to forget everything."""
-
-    #: Rows that were handed over and not reported yet.
-    rows: set[int]
-    #: Reports that are not in the database yet.
-    delivered: list[int]
-    refused: list[tuple[int, str]]
-    failed: list[tuple[int, str]]
-
-    @classmethod
-    def nothing(cls) -> _InHand:
-        return cls(set(), [], [], [])
-
 
 class Publisher:
     """Sends the messages of one outlet while this process has it.
 
-    :param params: key of STEP_CONFIG → PARAMS of its producer; may grow.
+    :param params: name of each producer → its PARAMS; may grow.
     """
 
     def __init__(self, outlet_name: str, params: Mapping[str, Mapping[str, Any]]) -> None:
@@ -73,198 +52,164 @@ class Publisher:
         self._params = params
         self._me = uuid.uuid4()
         self._outlet: Outlet | None = None
-        self._producers: dict[str, Producer] = {}
-        self._in_hand = _InHand.nothing()
+        self._senders: dict[str, Sender] = {}
         self._renew_at = self._look_at = self._count_at = self._blocked_until = 0.0
-        self._pause_s = _FIRST_PAUSE_S
+        #: When the last turn was, and the longest time between two: a batch is handled there, in which nothing is renewed.
+        self._turned_at: float | None = None
+        self._longest_s = 0.0
         self._told_many = 0
-        self._told = ""
+        self._told_orphans: set[str] = set()
+        self._client_log = ClientLog(outlet_name)
+        #: Another process has the outlet.
+        self._refused = False
         #: Something was put into the outbox, or more waits there than was taken.
         self.has_more = True
 
     def outlet(self) -> Outlet:
-        """The row of the outlet, made if need be. Outside of any transaction, so that no batch waits for another's."""
-        if self._outlet is None:
-            self._outlet, _ = Outlet.objects.get_or_create(name=self.name)
-        return self._outlet
+        """The row of the outlet, made if need be. A turn makes it outside of any transaction: no batch waits for another's."""
+        if self._outlet is not None:
+            return self._outlet
+        outlet, _ = Outlet.objects.get_or_create(name=self.name)
+        transaction.on_commit(partial(setattr, self, "_outlet", outlet))  # of a batch that is undone nothing is there
+        return outlet
 
     def turn(self) -> None:
         """Hear what was delivered, and hand over what is new. Waits for nothing but the database."""
         self._hear(0)
         now = time.monotonic()
-        if now >= self._blocked_until and (self.has_more or now >= self._look_at):
+        if self._turned_at is not None:
+            self._longest_s = max(self._longest_s, now - self._turned_at)
+        self._turned_at = now
+        has_more = self.has_more or any(sender.has_more and sender.room for sender in self._senders.values())
+        if now >= self._blocked_until and (has_more or now >= self._look_at):
             self._look(now)
 
     def end(self) -> None:
-        """Send all that is there, for at most END_S, and let go of the outlet."""
+        """Send all that is there, for at most END_S, and let go of the outlet. What another process has is left to it."""
         deadline = time.monotonic() + END_S
         self._blocked_until, self.has_more = 0.0, True
+        for sender in self._senders.values():
+            sender.unblock()
         try:
             while time.monotonic() < deadline:
                 self.turn()
-                if not self._in_hand.rows and not self._pending().exists():
+                in_hand = any(sender.in_hand for sender in self._senders.values())
+                if self._refused or not (in_hand or self._waiting()[0]):
                     break
                 self._hear(0.05)
         finally:
             self._forget()
             Outlet.objects.filter(name=self.name, holder=self._me).update(holder=None, held_until=None)
             self._renew_at = self._look_at = 0.0
+            self._turned_at = None
             self.has_more = True
 
     # --- handing over ----------------------------------------------------------------------------------------------
 
     def _look(self, now: float) -> None:
         self._look_at = now + _LOOK_EVERY_S
-        if not self._hold(now):
+        self._refused = not self._hold(now)
+        if self._refused:
+            self._blocked_until = self._look_at
             return
-        for row in self._new_rows():
-            if not self._hand_over(row):
-                break
-        self._tell_many(now)
+        waiting, orphans = self._waiting()
+        self.has_more = False
+        for sender in self._senders.values():
+            sender.has_more = False
+        for name, names in waiting.items():
+            sender = self._sender(name)
+            sender.most = max(1, MOST_IN_HAND // len(waiting))
+            sender.send(self._new_rows(sender, names))
+        self._count(now, orphans)
 
     def _hold(self, now: float) -> bool:
         """Whether the outlet is ours. Where it was another's meanwhile, what we have in hand is no longer ours to send."""
         if now < self._renew_at:
             return True
-        moment = timezone.now()
+        moment, lease = timezone.now(), self._lease()
         free = Q(holder=self._me) | Q(holder=None) | Q(held_until__lt=moment)
-        held = Outlet.objects.filter(free, pk=self.outlet().pk).update(holder=self._me, held_until=moment + LEASE)
-        self._renew_at = now + LEASE.total_seconds() / 3 if held else 0.0
+        ours = Outlet.objects.filter(free, pk=self.outlet().pk)
+        # Asked first: also an UPDATE that finds nothing takes SQLite's only writer's lock.
+        held = ours.exists() and ours.update(holder=self._me, held_until=moment + lease)
+        self._renew_at = now + lease.total_seconds() / 3 if held else 0.0
         if not held:
             self._forget()
         return bool(held)
 
-    def _pending(self) -> Any:
+    def _lease(self) -> timedelta:
+        """Two thirds of it are left at least when a batch begins: more than the longest took."""
+        return min(LEASE + timedelta(seconds=2 * self._longest_s), LONGEST_LEASE)
+
+    def _pending(self) -> QuerySet[OutboxMessage]:
         return OutboxMessage.objects.filter(outlet=self.outlet(), state=OutboxMessage.State.PENDING)
 
-    def _new_rows(self) -> list[OutboxMessage]:
-        """What is to be handed over now, oldest first."""
-        room = MOST_IN_HAND - len(self._in_hand.rows)
-        if room <= 0:
+    def _waiting(self) -> tuple[dict[str, list[str]], list[str]]:
+        """Producer → names under which its messages wait; and the names of producers that the step does not have now.
+
+        From name to name in the index, a query each: how many messages wait does not matter.
+        """
+        found: dict[str, list[str]] = {}
+        orphans: list[str] = []
+        names = self._pending().order_by("producer").values_list("producer", flat=True)
+        name = names.first()
+        while name is not None:
+            sender = sender_of(name, self._params)
+            (orphans if sender is None else found.setdefault(sender, [])).append(name)
+            name = names.filter(producer__gt=name).first()
+        return found, orphans
+
+    def _new_rows(self, sender: Sender, names: Iterable[str]) -> list[OutboxMessage]:
+        """What is to be handed over to a sender now, oldest first."""
+        if not sender.room:
+            sender.has_more = True
             return []
         # A row of a smaller id may have been committed after one that is in hand already.
-        pks = list(self._pending().order_by("pk").values_list("pk", flat=True)[:MOST_IN_HAND])
-        self.has_more = len(pks) == MOST_IN_HAND
-        new = [pk for pk in pks if pk not in self._in_hand.rows][:room]
+        pks = sorted(pk for name in names for pk in self._oldest(name)[: sender.most])[: sender.most]
+        sender.has_more = len(pks) == sender.most
+        new = [pk for pk in pks if pk not in sender.in_hand][: sender.room]
         return list(OutboxMessage.objects.filter(pk__in=new).order_by("pk")) if new else []
 
-    def _hand_over(self, row: OutboxMessage) -> bool:
-        """False where nothing more can be handed over now."""
-        producer = self._producer(row.producer)
-        if producer is None:
-            self._tell(
-                f"the outbox of {self.name} has messages for the producer {row.producer}, which STEP_CONFIG no longer names; "
-                "they wait until it does"
-            )
-            return False
-        in_hand = self._in_hand
+    def _oldest(self, name: str) -> QuerySet[OutboxMessage, int]:
+        """Primary keys of what waits under one name.
 
-        def reported(error: KafkaError | None, _message: Message | None) -> None:
-            if row.pk not in in_hand.rows:
-                return
-            in_hand.rows.discard(row.pk)
-            if error is None:
-                in_hand.delivered.append(row.pk)
-            elif error.code() in _REFUSALS:
-                in_hand.refused.append((row.pk, redact(error.str())))
-            else:
-                in_hand.failed.append((row.pk, redact(error.str())))
+        A range in place of "=": only the index has these in their order then. PostgreSQL would walk along the primary key else,
+        through all that was delivered and all that waits for others, where it thinks that messages of this producer are many.
+        """
+        rows = self._pending().filter(producer__gte=name, producer__lte=name)
+        return rows.order_by("producer", "pk").values_list("pk", flat=True)
 
-        headers = [(name, None if text is None else base64.b64decode(text)) for name, text in row.headers]
-        headers.append(("id", str(row.message_id).encode()))
-        in_hand.rows.add(row.pk)
-        try:
-            producer.produce(
-                row.topic, _bytes(row.value), _bytes(row.key), on_delivery=reported, headers=headers
-            )  # fmt: skip
-        except BufferError:  # librdkafka's queue is full
-            in_hand.rows.discard(row.pk)
-            self.has_more = True
-            return False
-        except KafkaException as error:
-            reported(error.args[0], None)
-            return error.args[0].code() in _REFUSALS
-        return True
-
-    def _producer(self, name: str) -> Producer | None:
-        if name not in self._producers:
-            params = self._params.get(name)
-            if params is None:
-                return None
-            self._producers[name] = Producer({"log_level": 3, "error_cb": self._hear_error, **_DEFAULTS, **params})
-        return self._producers[name]
-
-    # --- reports ---------------------------------------------------------------------------------------------------
+    def _sender(self, name: str) -> Sender:
+        if name not in self._senders:
+            self._senders[name] = Sender(self.name, name, self._params, self._client_log)
+        return self._senders[name]
 
     def _hear(self, timeout_s: float) -> None:
         """Serve the reports of librdkafka, and write them down."""
-        for producer in self._producers.values():
-            producer.poll(timeout_s)
-        if not self._producers and timeout_s:
+        for sender in self._senders.values():
+            sender.hear(timeout_s)
+        if timeout_s and not any(sender.is_connected for sender in self._senders.values()):
             time.sleep(timeout_s)
-        in_hand = self._in_hand
-        if in_hand.delivered:
-            done, moment = in_hand.delivered[:MOST_IN_HAND], timezone.now()
-            OutboxMessage.objects.filter(pk__in=done, state=OutboxMessage.State.PENDING).update(
-                state=OutboxMessage.State.DELIVERED, delivered=moment, attempts=F("attempts") + 1, last_error=""
-            )
-            del in_hand.delivered[
-                : len(done)
-            ]  # only now: where the database was away they are written at the next turn
-            self._pause_s, self._told = _FIRST_PAUSE_S, ""
-        while in_hand.refused:
-            pk, reason = in_hand.refused[0]
-            self._note(pk, reason, OutboxMessage.State.REFUSED)
-            logger.error("a message of %s was refused and is given up: %s (OutboxMessage %d)", self.name, reason, pk)
-            in_hand.refused.pop(0)
-        if in_hand.failed:
-            pk, reason = in_hand.failed[0]
-            self._note(pk, reason, OutboxMessage.State.PENDING)
-            self._back_off(reason)
-
-    @staticmethod
-    def _note(pk: int, reason: str, state: str) -> None:
-        OutboxMessage.objects.filter(pk=pk, state=OutboxMessage.State.PENDING).update(
-            state=state, attempts=F("attempts") + 1, last_error=reason
-        )
-
-    def _back_off(self, reason: str) -> None:
-        """Begin again with the oldest message after a while: to send the later ones now would change the order."""
-        self._tell(f"the outbox of {self.name} waits: {reason}")
-        self._forget()
-        self._blocked_until = time.monotonic() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _forget(self) -> None:
         """Let librdkafka drop what it has not sent. What it was sending may come to the broker still, and again later."""
-        producers, self._producers = self._producers, {}
-        self._in_hand = _InHand.nothing()
-        for producer in producers.values():
-            producer.purge()
-            producer.poll(0)
+        for sender in self._senders.values():
+            sender.forget()
 
-    def _hear_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._tell(f"the outbox of {self.name} waits: no broker answers")
-
-    def _tell(self, text: str) -> None:
-        """Once for each incident."""
-        if text != self._told:
-            self._told = text
-            logger.warning("%s", redact(text))
-
-    def _tell_many(self, now: float) -> None:
+    def _count(self, now: float, orphans: Iterable[str]) -> None:
+        """Tell, now and then, of many messages and of those that nothing sends."""
         if now < self._count_at:
             return
         self._count_at = now + _COUNT_EVERY_S
+        for name in set(orphans) - self._told_orphans:
+            self._told_orphans.add(name)
+            logger.warning(
+                "the outbox of %s has messages for the producer %s, which the step does not have now: they wait until it does, "
+                "and the others are sent",
+                self.name, name,
+            )  # fmt: skip
         count = self._pending().count()
         if count >= max(MANY, 2 * self._told_many):
             self._told_many = count
             logger.warning("the outbox of %s has grown to %d messages that are not on the broker", self.name, count)
         elif count < MANY:
             self._told_many = 0
-
-
-def _bytes(value: Any) -> bytes | None:
-    """SQLite gives bytes, PostgreSQL a memoryview."""
-    return None if value is None else bytes(value)

@@ -1,70 +1,114 @@
-"""STEP_CONFIG as APF knows it: a dict, or what their settings.py or YAML says. Nothing here needs Django."""
+"""The settings of a step: a dict, or what its settings.py or YAML says. Nothing here needs Django."""
 
 from __future__ import annotations
 
-import runpy
+import importlib.util
+import os
+import sys
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, Final
 
-#: Keys of CONSUMER_CONFIG with the number of messages of one call, the first that is given.
-BATCH_KEYS: Final = ("consume.messages", "NUM_MESSAGES")
+from apf_bridge.compat.consumers.generic import batch_size
+from apf_bridge.compat.core.config_keys import ConfigError
+from apf_bridge.compat.core.settings import config_from_yaml_file
+
+from .shims import install
+
+#: Functions of a settings.py that make its STEP_CONFIG, where it names none.
+_FACTORIES: Final = ("settings_factory", "config", "settings_creator")
+#: Where settings.py were run.
+_folders: set[Path] = set()
 
 
 def read_config(given: Any) -> dict[str, Any]:
     """A STEP_CONFIG.
 
     :param given: a dict; or the path of a settings.py, which is run, or of a YAML file.
-    :raises ValueError: it cannot be read, or is no STEP_CONFIG.
+    :raises ConfigError: it cannot be read, or is no STEP_CONFIG.
     """
     if isinstance(given, Mapping):
         return dict(given)
     if not isinstance(given, (str, Path)):
-        raise ValueError(f"STEP_CONFIG is {given!r}; it is a dict, or the path of a settings.py or a YAML file.")
-    path = Path(given)
+        raise ConfigError(f"STEP_CONFIG is {given!r}; it is a dict, or the path of a settings.py or a YAML file.")
+    path = list(sys.path)
+    try:
+        return dict(read_settings(Path(given))["STEP_CONFIG"])
+    except ConfigError as error:
+        raise ConfigError(*(f"STEP_CONFIG: {given} cannot be used: {problem}" for problem in error.problems)) from error
+    finally:
+        sys.path[:] = path  # the TOM's modules are found where they were: MODULE/MODULE/step.py is MODULE.MODULE.step
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """All that a settings.py names, or a YAML; STEP_CONFIG, a dict, is among it. Its folder is the first on the path then.
+
+    :raises ConfigError: there is no such file, it fails or exits, or it has no STEP_CONFIG.
+    """
     if not path.is_file():
-        raise ValueError(f"STEP_CONFIG: there is no file {path}.")
-    found = _of_yaml(path) if path.suffix in (".yaml", ".yml") else _of_python(path)
-    if not isinstance(found, Mapping):
-        raise ValueError(f"STEP_CONFIG: {path} holds no mapping.")
-    return dict(found)
-
-
-def _of_yaml(path: Path) -> Any:
-    import yaml
-
+        raise ConfigError("There is no such file.")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"STEP_CONFIG: {path} is no YAML: {error}") from error
-    return found.get("STEP_CONFIG", found) if isinstance(found, Mapping) else found
+        found = _of_yaml(path) if path.suffix in (".yaml", ".yml") else _of_python(path)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{type(error).__name__}: {error}") from error
+    if not isinstance(found.get("STEP_CONFIG"), dict):
+        raise ConfigError("It has no STEP_CONFIG, a dict.")
+    return found
 
 
-def _of_python(path: Path) -> Any:
-    """What the file calls STEP_CONFIG; else what its ``settings_factory()`` or ``config()`` returns."""
-    try:
-        names = runpy.run_path(str(path))
-        if "STEP_CONFIG" in names:
-            return names["STEP_CONFIG"]
-        for name in ("settings_factory", "config", "settings_creator"):
-            if callable(names.get(name)):
-                return names[name]()
-    except Exception as error:
-        raise ValueError(f"STEP_CONFIG: {path} cannot be run: {type(error).__name__}: {error}") from error
-    raise ValueError(f"STEP_CONFIG: {path} names no STEP_CONFIG.")
+def _of_yaml(path: Path) -> dict[str, Any]:
+    content = config_from_yaml_file(path)
+    return content if isinstance(content, dict) and "STEP_CONFIG" in content else {"STEP_CONFIG": content}
+
+
+def _of_python(path: Path) -> dict[str, Any]:
+    """As Python runs a script: it may import ``apf``, and what is beside it."""
+    install()
+    _put_first(path.resolve().parent)
+    spec = importlib.util.spec_from_file_location("settings", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError("It is neither Python nor YAML.")
+    module = importlib.util.module_from_spec(spec)
+    if os.environ.get("DJANGO_SETTINGS_MODULE") != "settings":  # else the name is the TOM's
+        sys.modules["settings"] = module  # steps import it by that name
+    spec.loader.exec_module(module)
+    found = vars(module)
+    factory = next((found[name] for name in _FACTORIES if callable(found.get(name))), None)
+    return found if "STEP_CONFIG" in found or factory is None else {**found, "STEP_CONFIG": factory()}
+
+
+def _put_first(folder: Path) -> None:
+    """What is beside this file goes before what of the same name is beside another step's, of which there may be several."""
+    others = _folders - {folder}
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "")
+        if file.parent in others and (folder / file.name).is_file():
+            del sys.modules[name]
+    _folders.add(folder)
+    sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
+
+
+def named(settings: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    """What settings.py says beside its STEP_CONFIG, else in it: ALeRCE's steps have it in either place."""
+    return settings.get(name, settings["STEP_CONFIG"].get(name, default))
 
 
 def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """CONSUMER_CONFIG, PRODUCER_CONFIG or METRICS_CONFIG; empty where there is none.
-
-    :raises ValueError: it is no mapping.
-    """
+    """CONSUMER_CONFIG, PRODUCER_CONFIG or METRICS_CONFIG; empty where there is none."""
     found = config.get(name)
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{name} in STEP_CONFIG is {type(found).__name__}; it is a dict.")
-    return found
+    return found if isinstance(found, Mapping) else {}
+
+
+def copied(value: Any) -> Any:
+    """A STEP_CONFIG for one step to change: its dicts and lists anew, however deep. All else in it is the same object."""
+    if isinstance(value, dict):
+        made = copy(value)  # also of a class of its own
+        made.update({key: copied(item) for key, item in value.items()})
+        return made
+    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def messages_at_once(config: Mapping[str, Any]) -> int | None:
@@ -73,18 +117,7 @@ def messages_at_once(config: Mapping[str, Any]) -> int | None:
     :raises ValueError: it is no number above 0.
     """
     consumer = section(config, "CONSUMER_CONFIG")
-    if not consumer:
-        return None
-    key = next((name for name in BATCH_KEYS if name in consumer), None)
-    if key is None:
-        return 1
-    try:
-        number = int(consumer[key])
-    except (TypeError, ValueError):
-        number = 0
-    if number < 1:
-        raise ValueError(f"{key} in CONSUMER_CONFIG is {consumer[key]!r}; it is a number above 0.")
-    return number
+    return batch_size(consumer) if consumer else None
 
 
 def producer_params(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -19,10 +19,13 @@ from pathlib import Path
 
 from tests import services
 from tests.benchmarks.alerce import alerce
+from tests.benchmarks.alert_pages import alert_pages
+from tests.benchmarks.apf import apf
 from tests.benchmarks.bench import MINUTE, Bench, LeftOut, Size, write_samples
 from tests.benchmarks.group import latency, memory, two
 from tests.benchmarks.ingest import ingest, million, position
 from tests.benchmarks.loop import legacy, noop, rewritten
+from tests.benchmarks.pages import pages
 from tests.benchmarks.results import Line, Report
 from tests.benchmarks.sqlite import sqlite
 from tests.benchmarks.surveys import history, packets
@@ -39,11 +42,14 @@ ROWS: dict[str, Row] = {
     "packets": packets,
     "history": history,
     "alerce": alerce,
+    "apf": apf,
     "sqlite": sqlite,
     "two": two,
     "latency": latency,
     "memory": memory,
     "rewritten": rewritten,
+    "pages": pages,
+    "alert-pages": alert_pages,
 }
 
 

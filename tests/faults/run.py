@@ -21,6 +21,7 @@ from tests.faults.outage import outage
 from tests.faults.poison import poison
 from tests.faults.results import Result, Say, Size, say, table
 from tests.faults.servers import Servers
+from tests.faults.steps import steps
 from tests.faults.storm import storm, storm_on_sqlite
 
 Proof = Callable[[Servers, Path, Size, Say], Result]
@@ -31,6 +32,7 @@ PROOFS: dict[str, Proof] = {
     "memory": memory,
     "outage": outage,
     "alerce": alerce,
+    "steps": steps,
     "model": model,
     "messages": messages,
 }

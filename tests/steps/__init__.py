@@ -19,6 +19,8 @@ class Consumed:
     key: bytes | None
     id: str
     content: Any
+    partition: int
+    timestamp_ms: int
 
 
 def consumed(broker: Any, topic: str, count: int, timeout_s: float = 20) -> list[Consumed]:
@@ -36,7 +38,8 @@ def consumed(broker: Any, topic: str, count: int, timeout_s: float = 20) -> list
             assert message.error() is None, message.error()
             headers = dict(message.headers() or [])
             content = next(fastavro.reader(io.BytesIO(message.value())))
-            found.append(Consumed(message.key(), headers["id"].decode(), content))
+            place = message.partition(), message.timestamp()[1]
+            found.append(Consumed(message.key(), headers["id"].decode(), content, *place))
             return False
 
         wait_until(enough, f"{count} messages of {topic}, {len(found)} are there", timeout_s)

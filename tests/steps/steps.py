@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from apf.consumers import KafkaJsonConsumer
 from apf.core import get_class
 from apf.core.step import GenericStep
 from apf.metrics.generic import GenericMetricsProducer
@@ -121,3 +124,84 @@ class NotingMetrics(GenericMetricsProducer):
         if metrics_trouble:
             raise metrics_trouble[0]
         metrics.append({**sent, "in_transaction": connection.in_atomic_block})
+
+
+class KeepsTheRest(Corrector):
+    """Puts out what it has only when it ends, as steps do that gather."""
+
+    kept: list[Any]
+
+    def pre_produce(self, result: Any) -> Any:
+        self.kept = [*getattr(self, "kept", []), *result]
+        return []
+
+    def tear_down(self) -> None:
+        for one in self.kept:
+            self.producer.produce(one)
+
+
+class FailsAtTheEnd(KeepsTheRest):
+    """Puts out the rest, and cannot close its database then."""
+
+    def tear_down(self) -> None:
+        super().tear_down()
+        raise OSError("the database is away")
+
+
+class Stubborn(Corrector):
+    """Lets nothing through, an exit neither."""
+
+    def execute(self, messages: Any) -> Any:
+        try:
+            return super().execute(messages)
+        except BaseException:  # noqa: BLE001  (that is what it is for)
+            return []
+
+
+class Unmakable(Corrector):
+    """Cannot load what it needs."""
+
+    def __init__(self, config: Any, **kwargs: Any) -> None:
+        met("constructor", [])
+        raise OSError("no model")
+
+
+class FansOut(Corrector):
+    """Makes a second producer out of PARAMS that are no section of its STEP_CONFIG, as steps do that copy them."""
+
+    def __init__(self, config: Any, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        own = config["PRODUCER_CONFIG"]
+        self.second = KafkaProducer(
+            {**own, "PARAMS": {**own["PARAMS"], "linger.ms": 1}, "TOPIC": f"{own['TOPIC']}-second"}
+        )
+
+    def pre_produce(self, result: Any) -> Any:
+        for one in result:
+            self.second.produce(one)
+        return result
+
+
+class ProducesInThreads(Corrector):
+    """Makes its producer only when it needs it, in a thread of its own, and chooses partition and time."""
+
+    def pre_produce(self, result: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            for one in result:
+                pool.submit(self._send, one).result()
+        met("sent", result)
+        return []
+
+    def _send(self, one: dict[str, Any]) -> None:
+        self.second = getattr(self, "second", None) or KafkaProducer(self.config["PRODUCER_CONFIG"])
+        self.second.produce(one, partition=one["n"], timestamp=1_700_000_000_000 + one["n"])
+
+
+class Prefixed(KafkaJsonConsumer):
+    """A group's own consumer: JSON behind its magic."""
+
+    def _deserialize_message(self, message: Any) -> Any:
+        raw = message.value()
+        if not raw.startswith(b"own:"):
+            raise ValueError("no magic")
+        return json.loads(raw[4:])

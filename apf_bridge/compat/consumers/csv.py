@@ -62,8 +62,14 @@ class CSVConsumer(GenericConsumer):
         """
         yield from batches(self._rows(), batch_size(self.config))
 
+    @property
+    def _encoding(self) -> str:
+        """Excel puts a mark before the first name, which is no part of it."""
+        given = str(self.arguments.get("encoding") or "utf-8")
+        return "utf-8-sig" if given.lower() in ("utf-8", "utf8") else given
+
     def _rows(self) -> Iterator[dict[str, Any]]:
-        with Path(self.config["FILE_PATH"]).open(newline="", encoding=self.arguments.get("encoding", "utf-8")) as file:
+        with Path(self.config["FILE_PATH"]).open(newline="", encoding=self._encoding) as file:
             lines = self._lines(file)
             names = self._names(lines)
             columns = [(n, name, self._reader_of(name)) for n, name in enumerate(names) if self._is_used(n, name)]

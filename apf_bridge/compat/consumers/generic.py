@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from apf_bridge.compat.core.config_keys import BATCH_KEYS
 
 
 class GenericConsumer(ABC):
@@ -32,10 +34,23 @@ class GenericConsumer(ABC):
     def close(self) -> None:  # noqa: B027
         """Let go of what is open."""
 
+    def teardown(self) -> None:
+        """The same: steps call it in ``tear_down``."""
+        self.close()
 
-def batch_size(config: dict[str, Any], default: int = 1) -> int:
-    """How many messages a batch has. ``consume.messages`` goes before NUM_MESSAGES."""
-    return int(config.get("consume.messages", config.get("NUM_MESSAGES", default)))
+    def __del__(self) -> None:  # noqa: B027
+        """Nothing: steps call this too in ``tear_down``, of whatever consumer they have."""
+
+
+def batch_size(config: Mapping[str, Any], default: int = 1) -> int:
+    """How many messages a batch has.
+
+    :raises ValueError: it is no number above 0.
+    """
+    size = int(next((config[key] for key in BATCH_KEYS if key in config), default))
+    if size < 1:
+        raise ValueError(f"consume.messages is {size}; it is a number above 0.")
+    return size
 
 
 def batches(records: Iterator[Any], size: int) -> Iterator[Any]:

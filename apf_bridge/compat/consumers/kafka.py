@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from time import monotonic, sleep, time
 from typing import Any, Final
 
@@ -15,22 +16,32 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from apf_bridge.compat.core import get_class
 from apf_bridge.compat.core.config_keys import ConfigKeys
 
-from .generic import GenericConsumer
+from .generic import GenericConsumer, batch_size
 from .kafka_errors import LOST, is_fatal
 from .message_error import MessageError
+from .new_topics import NewTopics
 
 #: How long one call of librdkafka may take: the longest that a stop or a new topic waits.
 SLICE_S: Final = 1.0
+#: What librdkafka is given to bring what it has, also where the config says 0. Shorter, the loop would spin.
+_LEAST_S: Final = 0.1
+#: librdkafka counts milliseconds: what is less is none, and would spin too.
+_TICK_S: Final = 0.001
+#: How soon a new topic is found, unless PARAMS says otherwise: as in the streams of a TOM.
+_REFRESH_MS: Final = 20_000
 
 
 class KafkaConsumer(GenericConsumer):
     """Avro containers from Kafka, every record of them.
 
     Keys of the config: PARAMS (librdkafka's), TOPICS (names, or regular expressions that begin with ``^``) or
-    TOPIC_STRATEGY, ``consume.messages`` or NUM_MESSAGES (1), ``consume.timeout`` or TIMEOUT (60 s), COMMIT_RETRY (5),
-    ADD_TOPIC, ``offsets`` (``start``, ``end`` in ms since 1970), ``exit_on_consume``.
+    TOPIC_STRATEGY, ``consume.messages`` or NUM_MESSAGES (1), ``consume.timeout`` or TIMEOUT (60 s; 0: what is there;
+    below 0: until there are so many), COMMIT_RETRY (5), ADD_TOPIC, ``offsets`` (``start``, ``end`` in ms since 1970),
+    ``exit_on_consume``.
+    Daily topics are those that the broker has; they and what a regular expression means are found also while it runs.
 
     ``messages`` has the messages of the last batch as Kafka sent them: topic, partition, offset, key, headers, time.
+    ``origins`` has for each record of it its message, and whether it is the only record of that.
     """
 
     config_keys = ConfigKeys(
@@ -40,12 +51,14 @@ class KafkaConsumer(GenericConsumer):
             *("consume.messages", "NUM_MESSAGES", "consume.timeout", "TIMEOUT"),
             *("COMMIT_RETRY", "ADD_TOPIC", "offsets", "exit_on_consume"),
         ),
+        params=("bootstrap.servers", "group.id"),
     )
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
         self.max_retries = int(config.get("COMMIT_RETRY", 5))
         self.messages: list[Any] = []
+        self.origins: list[tuple[Any, bool]] = []
         self.dynamic_topic = not config.get("TOPICS")
         self._done: dict[tuple[str, int], int] = {}
         self._held: list[Any] = []
@@ -63,11 +76,24 @@ class KafkaConsumer(GenericConsumer):
             self.topics = config["TOPICS"]
             if isinstance(self.topics, str):
                 self.topics = [self.topics]
-        self.consumer = Consumer(self._params(config))
+        self._subscribed: list[str] = []
+        self._new_topics = NewTopics()
+        self.consumer = self._make_client(self._params(config))
         self._subscribe()
 
+    def _make_client(self, params: dict[str, Any]) -> Any:
+        return Consumer(params)
+
     def _params(self, config: dict[str, Any]) -> dict[str, Any]:
-        params = {**config["PARAMS"], "enable.auto.commit": False, "error_cb": self._on_error}
+        found: dict[str, Any] = {"topic.metadata.refresh.interval.ms": _REFRESH_MS} if self._finds_topics else {}
+        if self.dynamic_topic:
+            found["auto.offset.reset"] = "earliest"
+        ours = {
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": self._polls_by_itself,
+            "error_cb": self._on_error,
+        }
+        params = {**found, **config["PARAMS"], **ours}
         if "end" in config.get("offsets", {}):
             params["enable.partition.eof"] = True
         return params
@@ -102,9 +128,25 @@ class KafkaConsumer(GenericConsumer):
 
     # --- topics and partitions ---------------------------------------------------------------------------------------
 
+    def _subscription(self) -> list[str]:
+        """Names, and regular expressions for what is found on the broker."""
+        patterns = (
+            self.topic_strategy.patterns() if self.dynamic_topic and hasattr(self.topic_strategy, "patterns") else []
+        )
+        topics = [str(topic) for topic in patterns or self.topics]
+        return [topic.replace(r"\d", "[0-9]") if topic.startswith("^") else topic for topic in topics]
+
+    @property
+    def _finds_topics(self) -> bool:
+        return any(topic.startswith("^") for topic in self._subscription())
+
     def _subscribe(self) -> None:
-        self.logger.info("Subscribing to %s", self.topics)
-        self.consumer.subscribe(self.topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
+        wanted = self._subscription()
+        if wanted == self._subscribed:
+            return
+        self.logger.info("Subscribing to %s", wanted)
+        self.consumer.subscribe(wanted, on_assign=self._on_assign, on_revoke=self._on_revoke)
+        self._subscribed = wanted
 
     def _check_topics(self) -> bool:
         """There are other topics than those subscribed to."""
@@ -119,7 +161,13 @@ class KafkaConsumer(GenericConsumer):
         start = self.config.get("offsets", {}).get("start")
         if start:
             at = [TopicPartition(one.topic, one.partition, int(start)) for one in partitions]
-            consumer.assign(consumer.offsets_for_times(at))
+            self._assign(consumer, consumer.offsets_for_times(at))
+        elif self._finds_topics and self._new_topics.place(consumer, partitions):
+            self._assign(consumer, partitions)
+
+    def _assign(self, consumer: Any, partitions: list[Any]) -> None:
+        cooperative = "cooperative" in str(self.config["PARAMS"].get("partition.assignment.strategy", ""))
+        (consumer.incremental_assign if cooperative else consumer.assign)(partitions)
 
     def _on_revoke(self, consumer: Any, partitions: list[Any]) -> None:
         """What is held of a lost partition is left to its new owner; so is its offset."""
@@ -140,9 +188,8 @@ class KafkaConsumer(GenericConsumer):
 
     def set_basic_config(self, num_messages: int, timeout: float) -> tuple[int, float]:
         """The config goes before the arguments."""
-        num_messages = self.config.get("consume.messages", self.config.get("NUM_MESSAGES", num_messages))
-        timeout = self.config.get("consume.timeout", self.config.get("TIMEOUT", timeout))
-        return num_messages, timeout
+        timeout = float(self.config.get("consume.timeout", self.config.get("TIMEOUT", timeout)))
+        return batch_size(self.config, num_messages), timeout
 
     def consume(self, num_messages: int = 1, timeout: float = 60) -> Iterator[Any]:
         """Yields a dict for ``num_messages`` 1, else a list of what came within ``timeout`` seconds.
@@ -163,8 +210,8 @@ class KafkaConsumer(GenericConsumer):
                 return
 
     def _poll(self, num_messages: int, timeout: float) -> None:
-        until = monotonic() + timeout
-        while len(self._held) < num_messages and (left := until - monotonic()) > 0 and not self.stopping:
+        until = monotonic() + max(timeout, _LEAST_S) if timeout >= 0 else inf
+        while len(self._held) < num_messages and (left := until - monotonic()) > _TICK_S and not self.stopping:
             if self.dynamic_topic and self._check_topics():
                 self._subscribe_to_new_topics()
             wanted = num_messages - len(self._held)
@@ -202,6 +249,7 @@ class KafkaConsumer(GenericConsumer):
         """What is yielded counts as done at the next commit: a message only when its last record is."""
         batch: list[Any] = []
         taken: list[Any] = []
+        origins: list[tuple[Any, bool]] = []
         failed: MessageError | None = None
         for message in messages:
             try:
@@ -210,15 +258,16 @@ class KafkaConsumer(GenericConsumer):
                 failed = error
                 break
             if one_by_one:
-                self.messages = [message]
+                self.messages, self.origins = [message], [(message, len(records) == 1)]
                 yield from records[:-1]
                 self._count_as_done([message])
                 yield records[-1]
             else:
                 batch.extend(records)
                 taken.append(message)
+                origins += [(message, len(records) == 1)] * len(records)
         if batch:
-            self.messages = taken
+            self.messages, self.origins = taken, origins
             self._count_as_done(taken)
             yield batch
         if failed is not None:
@@ -246,6 +295,8 @@ class KafkaConsumer(GenericConsumer):
         :raises KafkaException: it failed COMMIT_RETRY times, with growing waits between.
         """
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._done.items()]
+        if not offsets and (self.messages or not self._polls_by_itself):
+            return  # librdkafka's own position is past what is in hand
         tries = 0
         while True:
             try:
@@ -253,8 +304,6 @@ class KafkaConsumer(GenericConsumer):
             except KafkaException as error:
                 tries += 1
                 code = error.args[0].code() if error.args and isinstance(error.args[0], KafkaError) else None
-                if code == KafkaError._NO_OFFSET:
-                    return
                 if code in LOST:
                     self.logger.warning("Not committed, since the group has changed; it comes again: %s", error)
                     break
@@ -265,8 +314,13 @@ class KafkaConsumer(GenericConsumer):
                 break
         self._done.clear()
 
+    @property
+    def _polls_by_itself(self) -> bool:
+        """A class whose ``consume`` is not ours knows librdkafka's positions only, as in APF."""
+        return type(self).consume is not KafkaConsumer.consume
+
     def _commit(self, offsets: list[Any]) -> None:
-        if not offsets:  # of nothing there is nothing to commit, which librdkafka says
+        if not offsets:
             self.consumer.commit(asynchronous=False)
             return
         committed = self.consumer.commit(offsets=offsets, asynchronous=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from apf_bridge.compat.core.config_keys import ConfigKeys
+
 from .generic import GenericConsumer
 from .json import items_of
 
@@ -13,6 +15,7 @@ class TestConsumer(GenericConsumer):
     """All items of ``input_path`` in PARAMS, as one batch."""
 
     __test__ = False
+    config_keys = ConfigKeys(required=("PARAMS",), params=("input_path",))
 
     def consume(self) -> Iterator[Any]:
         """

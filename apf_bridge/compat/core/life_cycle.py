@@ -7,9 +7,9 @@ post_produce, commit, metrics                          finish()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from apf_bridge.compat.producers.generic import GenericProducer
@@ -26,6 +26,19 @@ class Prepared:
     result: Any
     #: 6.x: ``pre_execute`` left nothing of the batch. It is neither produced nor committed.
     skipped: bool = False
+
+
+class Watcher:
+    """Whoever goes along with a run. The batch fails with what is raised here."""
+
+    def received(self, message: Any) -> None:
+        """Before the step sees it: what the consumer yielded, a dict or a list of them."""
+
+    def prepared(self, results: list[Any]) -> None:
+        """Before they are produced, and before the batch is committed: what the step returned."""
+
+    def done(self) -> None:
+        """The batch is produced and committed."""
 
 
 def prepare(step: GenericStep, message: Any) -> Prepared:
@@ -54,48 +67,51 @@ def prepare(step: GenericStep, message: Any) -> Prepared:
 
 
 def produce(step: GenericStep, prepared: Prepared) -> None:
-    """Hand the result to the producer and wait until it is delivered."""
+    """Hand the result to the producer and wait until it is delivered. None is nothing to produce."""
     with stage(step, "produce"):
         if step.contract != "1":
-            step.produce(prepared.result)
+            step.produce([] if prepared.result is None else prepared.result)
         flush(step)
 
 
 def finish(step: GenericStep) -> None:
-    """``post_produce`` and the commit, then the metrics: they count what is committed."""
+    """``post_produce`` and the commit, then the metrics: they count what is committed, and fail no batch."""
     with stage(step, "post_produce"):
         if step.contract != "1":
             step._post_produce()
         elif not step.legacy_commit:
             step._commit_1x()
-    with stage(step, "send_metrics"):
+    try:
         step._send_held_metrics()
+    except Exception as error:  # noqa: BLE001  (whatever a metrics sender raises)
+        step.logger.error("Metrics of a batch that is done were not sent: %s: %s", type(error).__name__, error)
 
 
-def handle(step: GenericStep, message: Any) -> Prepared:
+def handle(step: GenericStep, message: Any, watcher: Watcher | None = None) -> None:
     """One batch from beginning to end."""
+    watcher = watcher or Watcher()
+    watcher.received(message)
     prepared = prepare(step, message)
     if not prepared.skipped:
+        with stage(step, "produce"):  # a generator runs only now
+            prepared = read_once(prepared)
+        with stage(step, "results"):
+            watcher.prepared(as_list(prepared.result))
         if step.contract == "1" and step.legacy_commit:
             step._commit_1x()
         produce(step, prepared)
         finish(step)
-    return prepared
+    watcher.done()
 
 
-def run(step: GenericStep, on_batch: Callable[[Any, Prepared], None] | None = None) -> None:
-    """Every batch of the consumer.
-
-    :param on_batch: called after each batch with what the consumer yielded, and what became of it.
-    """
+def run(step: GenericStep, watcher: Watcher | None = None) -> None:
+    """Every batch of the consumer."""
     with stage(step, "pre_consume"):
         step._pre_consume()
     messages = step.consumer.consume()
     try:
         for message in messages:
-            prepared = handle(step, message)
-            if on_batch is not None:
-                on_batch(message, prepared)
+            handle(step, message, watcher)
             if step.stopping:
                 break
     finally:
@@ -105,27 +121,50 @@ def run(step: GenericStep, on_batch: Callable[[Any, Prepared], None] | None = No
         step._tear_down()
 
 
+def read_once(prepared: Prepared) -> Prepared:
+    """A generator as a list; the rest as the step's own ``produce`` may expect it."""
+    if prepared.result is None or hasattr(prepared.result, "__len__"):
+        return prepared
+    return replace(prepared, result=list(prepared.result))
+
+
+def as_list(result: Any) -> list[Any]:
+    """What a step returned as a list: it may be one dict, a generator, or None."""
+    if result is None:
+        return []
+    return [result] if isinstance(result, Mapping) else list(result)
+
+
 def flush(step: GenericStep) -> None:
-    """Wait for all that the step's producers hold: its own, and those that it has in attributes."""
-    held = vars(step).values()
-    inside = [item for value in held if isinstance(value, list | tuple) for item in value]
-    named = [item for value in held if isinstance(value, dict) for item in value.values()]
-    producers = {id(item): item for item in [*held, *inside, *named] if isinstance(item, GenericProducer)}
+    """Wait for all that the step's producers hold: its own, and those in its attributes and in those of what it has there."""
+    held = list(_held_by(step))
+    inside = [item for value in list(vars(step).values()) if not isinstance(value, type) for item in _held_by(value)]
+    producers = {id(item): item for item in [*held, *inside] if isinstance(item, GenericProducer)}
     for producer in producers.values():
         producer.flush()
 
 
+def _held_by(value: Any) -> Iterator[Any]:
+    """What is in its attributes, and in lists and dicts there."""
+    for item in list(getattr(value, "__dict__", {}).values()):
+        yield item
+        if isinstance(item, list | tuple):
+            yield from item
+        elif isinstance(item, dict):
+            yield from list(item.values())
+
+
 @contextmanager
 def stage(step: GenericStep, name: str, message: Any = None) -> Iterator[None]:
-    """Failures within are marked with the stage's name, and are otherwise as they were."""
+    """Failures within, ``sys.exit()`` among them, are marked with the stage's name, and are otherwise as they were."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if message is not None:
             step.logger.debug("Error at %s", name)
             step.logger.debug("The message(s) that caused the error: %s", message)
         if stage_of(error) is None:
-            error.apf_stage = name  # type: ignore[attr-defined]
+            error.apf_stage = name  # type: ignore[union-attr]
             if hasattr(error, "add_note"):
                 error.add_note(f"In {name} of {type(step).__name__}.")
         raise

@@ -1,4 +1,4 @@
-"""A step made with a consumer or producer of somebody else's, whatever its constructor and its config say."""
+"""A step made with a consumer of somebody else's, whatever its constructor and its config say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class Parts:
     """Instances that GenericStep takes instead of making its own; None where it shall make one."""
 
     consumer: Any = None
-    producer: Any = None
     metrics_sender: Any = None
     prometheus_metrics: Any = None
 
@@ -63,7 +62,7 @@ def _made_for_1x(config: Mapping[str, Any], parts: Parts, named: Mapping[str, in
     if "consumer" in named or takes_any:
         made["consumer"] = parts.consumer or made_of(config.get("CONSUMER_CONFIG"), "apf.consumers.KafkaConsumer")
     if "producer" in named:
-        made["producer"] = parts.producer or made_of(config.get("PRODUCER_CONFIG"), "apf.producers.KafkaProducer")
+        made["producer"] = made_of(config.get("PRODUCER_CONFIG"), "apf.producers.KafkaProducer")
     return made
 
 

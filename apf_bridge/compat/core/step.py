@@ -73,7 +73,8 @@ class GenericStep(ExtraMetrics, abc.ABC):
         self.metrics: dict[str, Any] = {}
         self._lasting_metrics: dict[str, Any] | None = None
         self._holds_metrics = False
-        self._held_metrics: list[dict[str, Any]] = []
+        self._held_metrics: list[tuple[dict[str, Any], int, float]] = []
+        self._told_extra_metrics: set[str] = set()
         self._make_parts(given)
         self.extra_metrics: list[Any] = (
             self.metrics_config.get("EXTRA_METRICS", ["candid"]) if self.metrics_config else []
@@ -86,23 +87,19 @@ class GenericStep(ExtraMetrics, abc.ABC):
         self.consumer: Any = parts.consumer
         self.metrics_sender: Any = parts.metrics_sender
         if self.contract == "1":
-            self._make_parts_1x(given, parts.producer)
+            self._make_parts_1x(given)
             return
         if self.consumer is None:
             self.consumer = self._get_consumer(given.get("consumer") or DefaultConsumer)(self.consumer_config)
-        self.producer: Any = parts.producer
-        if self.producer is None:
-            self.producer = self._get_producer(given.get("producer") or DefaultProducer)(self.producer_config)
+        self.producer: Any = self._get_producer(given.get("producer") or DefaultProducer)(self.producer_config)
         if self.metrics_sender is None:
             sender = self._get_metrics_sender(given.get("metrics_sender") or DefaultMetricsProducer)
             self.metrics_sender = sender(self.metrics_producer_params)
 
-    def _make_parts_1x(self, given: dict[str, Any], producer: Any) -> None:
-        """1.x has no producer of its own: the attribute is there only where somebody gives one."""
+    def _make_parts_1x(self, given: dict[str, Any]) -> None:
+        """1.x has no producer of its own."""
         if self.consumer is None:
             self.consumer = given.get("consumer") or made_of(self.consumer_config, "apf.consumers.KafkaConsumer")
-        if producer is not None:
-            self.producer = producer
         if self.metrics_sender is None and self.metrics_config:
             sender = get_class(self.metrics_config.get("CLASS", "apf.metrics.KafkaMetricsProducer"))
             self.metrics_sender = sender(self.metrics_producer_params)
@@ -274,9 +271,12 @@ class GenericStep(ExtraMetrics, abc.ABC):
         self.logger.info("Processing finished. No more messages. Begin tear down.")
         try:
             self.tear_down()
+            life_cycle.flush(self)  # steps write the rest of what they have here
         except Exception:
             self.logger.debug("Error at tear_down")
             raise
+        if isinstance(self.metrics_sender, GenericMetricsProducer):
+            self.metrics_sender.flush()
         self._write_success()
 
     def _write_success(self) -> None:
@@ -313,22 +313,27 @@ class GenericStep(ExtraMetrics, abc.ABC):
         self.metrics["timestamp_sent"] = sent
         self.metrics["execution_time"] = elapsed
         if self.extra_metrics:
-            self.metrics.update(self.get_extra_metrics(self.message))
+            get = self._extra_metrics_in_a_batch if self._holds_metrics else self.get_extra_metrics
+            self.metrics.update(get(self.message))
         if self.contract == "6":
             self.metrics.setdefault("source", os.getenv("METRICS_SOURCE", type(self).__name__))
             self.metrics.setdefault("survey", os.getenv("METRICS_SURVEY"))
         if self._holds_metrics:
-            self._held_metrics.append(dict(self.metrics))
+            self._held_metrics.append((dict(self.metrics), _count(self.message), elapsed))
         else:
-            self.send_metrics(**self.metrics)
-        self.prometheus_metrics.processed_messages.observe(_count(self.message))
-        self.prometheus_metrics.execution_time.observe(elapsed)
+            self._tell(self.metrics, _count(self.message), elapsed)
+
+    def _tell(self, metrics: dict[str, Any], messages: int, seconds: float) -> None:
+        """What a batch was, to Prometheus and to the sender of metrics."""
+        self.prometheus_metrics.processed_messages.observe(messages)
+        self.prometheus_metrics.execution_time.observe(seconds)
+        self.send_metrics(**metrics)
 
     def _send_held_metrics(self) -> None:
         self._holds_metrics = False
         held, self._held_metrics = self._held_metrics, []
-        for metrics in held:
-            self.send_metrics(**metrics)
+        for measured in held:
+            self._tell(*measured)
 
 
 def _count(message: Any) -> int:

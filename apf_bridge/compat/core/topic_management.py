@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Final
+
+#: How many digits a code of strftime has.
+_DIGITS: Final = {"%Y": 4, "%m": 2, "%d": 2, "%y": 2, "%j": 3, "%H": 2}
 
 
 def utc_now() -> datetime:
     return datetime.now(timezone.utc)
+
+
+def day_pattern(date_format: str, anything: str) -> str:
+    """What a date looks like in the name of a topic. No ``\\d``: librdkafka's regular expressions are POSIX.
+
+    :param anything: for codes of strftime that are no digits: ``.*``, or ``*`` in a glob.
+    """
+    return re.sub("%.", lambda code: "[0-9]" * _DIGITS[code[0]] if code[0] in _DIGITS else anything, date_format)
 
 
 class GenericTopicStrategy:
@@ -35,9 +47,9 @@ class Topic:
 class DailyTopicStrategy(GenericTopicStrategy):
     """One topic a day for each format, by the calendar of UTC.
 
-    What is read depends on the clock only: the last ``retention_days`` days with today, and from ``change_hour`` on
-    tomorrow too. So a restart reads what came meanwhile, and a process that slept through an hour misses nothing. A
-    topic that does not exist yet costs nothing.
+    The list depends on the clock only: the last ``retention_days`` days with today, and from ``change_hour`` on
+    tomorrow too. A consumer of ours looks for :meth:`patterns` on the broker instead, and reads the days that it has: a
+    topic is named after the night of its data, which may be another day than the clock's.
 
     :param topic_format: one name or several, with ``%s`` for the date.
     :param date_format: as for ``strftime``.
@@ -78,10 +90,25 @@ class DailyTopicStrategy(GenericTopicStrategy):
         now = utc_now()
         return [topic.name for topic in self._of(now, 1 if now.hour >= self.change_hour else 0)]
 
+    def patterns(self) -> list[str]:
+        """Regular expressions by which the topics are found on a broker, whose days may not be the clock's.
+
+        Empty where a subclass has its own way to name topics.
+        """
+        own = type(self)
+        if own.get_topics is not DailyTopicStrategy.get_topics or own.topics is not DailyTopicStrategy.topics:
+            return []
+        day = day_pattern(_quoted(self.date_format), ".*")
+        return [f"^{_quoted(name).replace('%s', day)}$" for name in self.topic_formats]
+
     def _of(self, now: datetime, days: int) -> list[Topic]:
         day = now + timedelta(days=days)
         text = day.strftime(self.date_format)
         return [Topic(name % text, day.date(), name, self.date_format) for name in self.topic_formats]
+
+
+def _quoted(text: str) -> str:
+    return text.replace(".", "[.]")
 
 
 def topics_to_produce(strategy: Any) -> list[str]:

@@ -10,11 +10,13 @@ from typing import Any
 
 
 class DateTimeEncoder(json.JSONEncoder):
-    """JSON with times as ISO 8601. What JSON cannot hold is an error: APF sent null for it."""
+    """JSON with times as ISO 8601, and numpy's values as they are. What JSON cannot hold is an error: APF sent null."""
 
     def default(self, obj: Any) -> Any:
         if isinstance(obj, datetime.date):
             return obj.isoformat()
+        if type(obj).__module__ == "numpy" and hasattr(obj, "tolist"):  # a number or an array; numpy is the step's own
+            return obj.tolist()
         return super().default(obj)
 
 

@@ -25,6 +25,7 @@ class KafkaMetricsProducer(GenericMetricsProducer):
         required=("PARAMS",),
         one_of=(("TOPIC", "TOPIC_STRATEGY"),),
         optional=("TIME_ENCODER_CLASS", "SCHEMA", "SCHEMA_PATH"),
+        params=("bootstrap.servers",),
     )
 
     def __init__(self, config: dict[str, Any], producer: Any = None) -> None:

@@ -12,7 +12,7 @@ from .generic import GenericMetricsProducer
 
 
 class LogfileMetricsProducer(GenericMetricsProducer):
-    """A line ``key: value, key: value`` for each batch, at the end of PATH, else of a new temporary file."""
+    """A line ``key: value, key: value`` for each batch, at the end of PATH, else of a new file in the folder it runs in."""
 
     config_keys = ConfigKeys(optional=("PATH", "DEBUG"))
 
@@ -20,7 +20,9 @@ class LogfileMetricsProducer(GenericMetricsProducer):
         super().__init__(config)
         path = config.get("PATH")
         if path is None:
-            with tempfile.NamedTemporaryFile(prefix="logfilemetricsproducer-", suffix=".log", delete=False) as made:
+            with tempfile.NamedTemporaryFile(
+                prefix="logfilemetricsproducer-", suffix=".log", dir=".", delete=False
+            ) as made:
                 path = made.name
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from .csv import CSVProducer
-from .generic import CollectingProducer, GenericProducer
+from .generic import GenericProducer
 from .json_prod import JSONProducer
 from .kafka import KafkaProducer, KafkaSchemalessProducer
 from .test_producer import TestProducer
 
 __all__ = [
     "CSVProducer",
-    "CollectingProducer",
     "GenericProducer",
     "JSONProducer",
     "KafkaProducer",

@@ -46,7 +46,7 @@ class CSVProducer(GenericProducer):
     def _open(self, columns: list[str]) -> None:
         header = None
         if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
+            with self.path.open(newline="", encoding="utf-8-sig") as file:  # Excel may have saved it
                 header = next(csv.reader(file), None)
         self.columns = header or self.columns or columns
         self._file = self.path.open("a", newline="", encoding="utf-8")
@@ -65,8 +65,8 @@ class CSVProducer(GenericProducer):
             file.close()
 
     def __del__(self) -> None:
-        if self.__dict__.get("_file") is not None:
-            self._file.close()
+        if self.__dict__.get("_file") is not None:  # absent where the constructor failed
+            self.close()
 
 
 def flattened(message: dict[str, Any], prefix: str = "") -> dict[str, Any]:

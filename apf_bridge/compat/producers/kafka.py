@@ -20,13 +20,15 @@ class KafkaProducer(GenericProducer):
 
     Keys of the config: PARAMS (librdkafka's), SCHEMA (a dict) or SCHEMA_PATH (.avsc), TOPIC (a name or a list) or
     TOPIC_STRATEGY, STRICT (fields that the schema does not have are an error; False), FLUSH_TIMEOUT (s; for as long
-    as librdkafka's ``message.timeout.ms``). A step may set ``topic``, a list, before each message.
+    as librdkafka's ``message.timeout.ms``). A step may set ``topic``, a list, before each message: TOPIC is ``[]`` then.
     """
 
     config_keys = ConfigKeys(
         required=("PARAMS",),
         one_of=(("SCHEMA", "SCHEMA_PATH"), ("TOPIC", "TOPIC_STRATEGY")),
         optional=("STRICT", "FLUSH_TIMEOUT"),
+        params=("bootstrap.servers",),
+        set_by_step=("TOPIC",),
     )
     strict = False
 
@@ -52,6 +54,7 @@ class KafkaProducer(GenericProducer):
                 self.flush()
             except KafkaException as error:
                 self.logger.error("Not delivered: %s", error)
+                self._failures.append(error.args[0])  # a step may call this in tear_down: the flush after it fails
 
     def _load_schema(self, config: dict[str, Any]) -> Any:
         if config.get("SCHEMA"):

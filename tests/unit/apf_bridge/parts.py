@@ -107,3 +107,16 @@ class Step1(GenericStep):
     def execute(self, message: Any) -> None:
         CALLS.append(f"execute {message}")
         self.producer.produce(message)
+
+
+class Plain(GenericStep):
+    """Puts out what it gets."""
+
+    def execute(self, messages: Any) -> Any:
+        return messages
+
+
+def run(step: GenericStep) -> list[str]:
+    """What happened while a step ran to its end."""
+    step.start()
+    return CALLS

@@ -48,12 +48,20 @@ def test_secrets_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     class Client:
         def get_secret_value(self, SecretId: str) -> dict[str, Any]:  # noqa: N803  AWS's spelling
-            return {"SecretString": f"secret of {SecretId}"}
+            return {"SecretString": f"secret of {SecretId}", "Name": SecretId}
+
+    regions = []
+
+    def client(service_name: str, region_name: str) -> Client:
+        regions.append((service_name, region_name))
+        return Client()
 
     boto3 = ModuleType("boto3")
-    boto3.client = lambda service_name, region_name: Client()  # type: ignore[attr-defined]
+    boto3.client = client  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "boto3", boto3)
     assert get_secret("name") == "secret of name"
+    assert get_secret("name", "Name", "eu-south-2") == "name"
+    assert regions == [("secretsmanager", "us-east-1"), ("secretsmanager", "eu-south-2")]
 
 
 def test_profiling_keeps_what_a_function_returns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,21 @@ class TestAvroFiles:
         config = write_avro(tmp_path / "avro", *([n] for n in range(6)))
         assert sizes(AVROFileConsumer({**config, key: size}).consume()) == expected
 
+    def test_in_the_order_of_names(self, tmp_path: Path) -> None:
+        for name in ("b", "c", "a"):
+            write_avro(tmp_path / name, [ord(name)])
+            (tmp_path / name / "0.avro").rename(tmp_path / f"{name}.avro")
+        assert [record["n"] for record in AVROFileConsumer({"DIRECTORY_PATH": str(tmp_path)}).consume()] == [97, 98, 99]
+
+    def test_other_files_are_left_alone(self, tmp_path: Path) -> None:
+        config = write_avro(tmp_path / "avro", [1])
+        (tmp_path / "avro" / "README.md").write_text("no avro")
+        assert [record["n"] for record in AVROFileConsumer(config).consume()] == [1]
+
+    def test_no_batch_can_be_of_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"consume\.messages is 0"):
+            list(AVROFileConsumer({**write_avro(tmp_path / "avro", [1]), "NUM_MESSAGES": 0}).consume())
+
     def test_no_folder_and_no_files(self, tmp_path: Path) -> None:
         with pytest.raises(NotADirectoryError, match="DIRECTORY_PATH"):
             list(AVROFileConsumer({"DIRECTORY_PATH": str(tmp_path / "none")}).consume())
@@ -67,6 +82,13 @@ class TestCsv:
     def test_ids_of_64_bits_are_exact(self, tmp_path: Path) -> None:
         assert self.rows(tmp_path, f"candid,mag\n{CANDID},18.25\n") == [{"candid": CANDID, "mag": 18.25}]
 
+    @pytest.mark.parametrize("number", [CANDID, -CANDID, 2**63 - 1, 2**64 + 1])
+    def test_ids_stay_exact_beside_other_numbers(self, tmp_path: Path, number: int) -> None:
+        """In a row of numbers alone pandas makes floats of all of them."""
+        [row] = self.rows(tmp_path, f"candid,ra,dec\n{number},1.5,-2\n")
+        assert (row["candid"], type(row["candid"])) == (number, int)
+        assert (row["ra"], row["dec"]) == (1.5, -2)
+
     def test_ids_stay_exact_beside_what_is_missing(self, tmp_path: Path) -> None:
         first, second = self.rows(tmp_path, f"candid\n{CANDID}\nNaN\n")
         assert first == {"candid": CANDID}
@@ -78,6 +100,15 @@ class TestCsv:
             {"oid": "ZTF18abc", "real": True, "note": "a, b"},
             {"oid": "1_000", "real": False, "note": 1e-3},
         ]
+
+    @pytest.mark.parametrize("arguments", [{}, {"encoding": "utf-8"}, {"encoding": "UTF8"}, {"encoding": None}])
+    def test_a_file_that_excel_has_saved(self, tmp_path: Path, arguments: dict[str, Any]) -> None:
+        assert self.rows(tmp_path, "\ufeffoid,n\nZTF1,1\n", OTHER_ARGS=arguments) == [{"oid": "ZTF1", "n": 1}]
+
+    def test_another_encoding(self, tmp_path: Path) -> None:
+        (tmp_path / "alerts.csv").write_bytes("note\nñ\n".encode("latin-1"))
+        own = {"FILE_PATH": str(tmp_path / "alerts.csv"), "OTHER_ARGS": {"encoding": "latin-1"}}
+        assert list(CSVConsumer(own).consume()) == [{"note": "ñ"}]
 
     def test_batches(self, tmp_path: Path) -> None:
         batches = self.rows(tmp_path, "n\n" + "\n".join(map(str, range(5))), NUM_MESSAGES=2)

@@ -37,6 +37,13 @@ class TestCsv:
         again.close()
         assert read_csv(path) == [*rows, ["C", "", "", "[]"]]
 
+    def test_a_file_that_excel_has_saved(self, tmp_path: Path) -> None:
+        (tmp_path / "out.csv").write_text("\ufeffoid,n\nA,1\n", encoding="utf-8")
+        producer = CSVProducer({"FILE_PATH": str(tmp_path / "out.csv")})
+        producer.produce({"oid": "B", "n": 2})
+        producer.close()
+        assert read_csv(tmp_path / "out.csv")[1:] == [["A", "1"], ["B", "2"]]
+
     def test_a_field_without_a_column(self, tmp_path: Path) -> None:
         producer = CSVProducer({"FILE_PATH": str(tmp_path / "out.csv")})
         producer.produce({"a": 1})
@@ -60,6 +67,14 @@ class TestJson:
         producer.produce(message)
         producer.produce({"n": 2})  # APF failed here
         assert self.written(tmp_path) == {"producer_output0.json": [message], "producer_output1.json": [{"n": 2}]}
+
+    def test_numbers_of_numpy_and_pandas_are_kept(self, tmp_path: Path) -> None:
+        numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+        producer = JSONProducer({"FILE_PATH": str(tmp_path)})
+        moment = pandas.Timestamp("2026-11-01")
+        producer.produce({"id": numpy.int64(CANDID), "p": numpy.float32(0.5), "a": numpy.arange(2), "t": moment})
+        kept = {"id": CANDID, "p": 0.5, "a": [0, 1], "t": "2026-11-01T00:00:00"}
+        assert self.written(tmp_path) == {"producer_output0.json": [kept]}
 
     def test_the_rest_is_written_at_the_flush(self, tmp_path: Path) -> None:
         producer = JSONProducer({"FILE_PATH": str(tmp_path), "buffer_size": 3})

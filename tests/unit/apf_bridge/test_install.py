@@ -49,7 +49,7 @@ def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
 
 
 def test_nothing_of_it_needs_django() -> None:
-    done = python("-c", WITHOUT_DJANGO, "apf_bridge.run_step")
+    done = python("-c", WITHOUT_DJANGO, "apf_bridge.run_step", "apf_bridge.step_from_settings", "apf_bridge.runner")
     assert (done.stdout.strip(), done.returncode) == ("apf_bridge.compat.core.step", 0), done.stderr
 
 

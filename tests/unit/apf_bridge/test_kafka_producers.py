@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from apf_bridge.compat.core import life_cycle, topic_management
-from apf_bridge.compat.core.parts import Parts, make_step
+from apf_bridge.compat.core.parts import make_step
 from apf_bridge.compat.metrics import KafkaMetricsProducer
 from apf_bridge.compat.producers import KafkaProducer, KafkaSchemalessProducer
 from tests.brokers import ScriptedBroker
@@ -71,6 +71,40 @@ class TestFormats:
             KafkaSchemalessProducer(config()).produce(message)
         assert not client.produce.called
 
+    @pytest.mark.parametrize(
+        ("message", "said"), [({"id": 1}, "name"), ({"name": 1, "id": 1}, "."), ({"name": "a", "id": "text"}, "text")]
+    )
+    def test_what_does_not_fit_a_container(
+        self, client: mock.MagicMock, message: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises((ValueError, TypeError, AttributeError), match=said):
+            KafkaProducer(config()).produce(message)
+        assert not client.produce.called
+        assert f"Error serializing message: {message}" in caplog.text
+
+    def test_what_a_message_lacks_is_null_where_it_may_be(self, client: mock.MagicMock) -> None:
+        KafkaProducer(config()).produce({"name": "a"})
+        value = client.produce.call_args.kwargs["value"]
+        assert list(fastavro.reader(io.BytesIO(value))) == [{"name": "a", "id": None}]
+
+    @pytest.mark.parametrize("kind", [KafkaProducer, KafkaSchemalessProducer])
+    def test_a_record_that_does_not_fit_fails_its_batch(self, client: mock.MagicMock, kind: Any) -> None:
+        CALLS.clear()
+        step = make_step(Step2, step_config([{"name": "a", "id": 1}, {"id": 2}]))
+        step.producer = kind(config())
+        with pytest.raises(ValueError, match="name") as caught:
+            step.start()
+        assert life_cycle.stage_of(caught.value) == "produce"
+        assert "commit" not in CALLS
+
+    def test_a_format_of_the_steps_own(self, client: mock.MagicMock) -> None:
+        class Own(KafkaProducer):
+            def _serialize_message(self, message: Any) -> bytes:
+                return json.dumps(message).encode()
+
+        Own(config()).produce({"name": "a"})
+        assert client.produce.call_args.kwargs["value"] == b'{"name": "a"}'
+
     def test_strict_is_a_choice(self, client: mock.MagicMock) -> None:
         KafkaSchemalessProducer(config(STRICT=False)).produce({"name": "a", "id": 1, "extra": 1})
         with pytest.raises(ValueError, match="extra"):
@@ -95,6 +129,19 @@ class TestKeys:
         producer.set_key_function(lambda message: message["name"] * 2)
         producer.produce({"name": "a", "id": 5})
         assert [key for _, key in sent(client)] == ["a", "5", "aa"]
+
+    def test_every_topic_gets_the_key(self, client: mock.MagicMock) -> None:
+        producer = KafkaProducer(config(TOPIC=["one", "two"]))
+        producer.set_key_field("name")
+        producer.produce({"name": "a"})
+        assert sent(client) == [("one", "a"), ("two", "a")]
+
+    def test_through_the_step(self, client: mock.MagicMock) -> None:
+        step = make_step(Step2, step_config({"name": "a", "id": 5}))
+        step.producer = KafkaProducer(config())
+        step.set_producer_key_field("id")
+        step.start()
+        assert sent(client) == [("out", "5")]
 
     def test_given_by_the_caller(self, client: mock.MagicMock) -> None:
         KafkaProducer(config()).produce({"name": "a"}, key=7)
@@ -132,6 +179,16 @@ class TestTopics:
         producer.produce({"name": "a"})
         assert [topic for topic, _ in sent(client)] == ["lc_20261115", "lc_20261116"]
 
+    def test_by_the_day_of_several_streams(self, client: mock.MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = datetime(2026, 11, 15, 23, tzinfo=timezone.utc)
+        monkeypatch.setattr(topic_management, "utc_now", lambda: now)
+        own = {"topic_format": ["lc_%s", "stamp_%s"], "change_hour": 23, "retention_days": 1}
+        strategy = {"CLASS": "apf.core.topic_management.DailyTopicStrategy", "PARAMS": own}
+        producer = KafkaProducer(config(TOPIC=None, TOPIC_STRATEGY=strategy))
+        for _ in range(2):  # APF wrote one message to both days, and turned the list around at each call
+            producer.produce({"name": "a"})
+        assert [topic for topic, _ in sent(client)] == ["lc_20261116", "stamp_20261116"] * 2
+
     def test_none(self, client: mock.MagicMock) -> None:
         with pytest.raises(ValueError, match="neither TOPIC nor TOPIC_STRATEGY"):
             KafkaProducer(config(TOPIC=None)).produce({"name": "a"})
@@ -160,10 +217,30 @@ class TestDelivery:
             KafkaProducer(config(FLUSH_TIMEOUT=0.1)).flush()
         client.flush.return_value = 0
 
+    def test_what_is_left_is_flushed_as_it_goes(self, client: mock.MagicMock, caplog: pytest.LogCaptureFixture) -> None:
+        producer = KafkaProducer(config())
+        producer.produce({"name": "a"})
+        client.flush.side_effect = lambda: client.produce.call_args.kwargs["callback"](
+            KafkaError(KafkaError._MSG_TIMED_OUT), mock.Mock(topic=lambda: "out")
+        )
+        producer.__del__()
+        assert client.flush.called
+        assert "Not delivered: " in caplog.text
+        client.flush.side_effect = None
+        with pytest.raises(KafkaException, match="out"):  # a step that has called it is flushed once more
+            producer.flush()
+
+    def test_closing_waits_for_what_is_left(self, client: mock.MagicMock) -> None:
+        producer = KafkaProducer(config())
+        producer.produce({"name": "a"})
+        producer.close()
+        client.flush.assert_called_once_with()
+
     def test_a_broker_that_is_away_fails_the_batch_before_its_commit(self) -> None:
         own = config(PARAMS={"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 100, "log_level": 0})
         CALLS.clear()
-        step = make_step(Step2, step_config({"name": "a"}), Parts(producer=KafkaProducer(own)))
+        step = make_step(Step2, step_config({"name": "a"}))
+        step.producer = KafkaProducer(own)
         with pytest.raises(KafkaException) as caught:
             step.start()
         assert life_cycle.stage_of(caught.value) == "produce"

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from apf_bridge import shims
+from apf_bridge.compat.consumers import GenericConsumer, KafkaConsumer
+from apf_bridge.compat.core.topic_management import GenericTopicStrategy
 from apf_bridge.streams import StepAlertStream
+from tom_alertstreams.alerts import Alert
 from tom_alertstreams.alertstreams.alertstream import get_alert_streams
-from tom_alertstreams.exceptions import ConfigurationError
+from tom_alertstreams.exceptions import ConfigurationError, DecodeError
+from tom_alertstreams.testing import make_alert
 
 
 def made(consumer: dict[str, Any], **options: Any) -> StepAlertStream:
@@ -30,6 +39,16 @@ def made(consumer: dict[str, Any], **options: Any) -> StepAlertStream:
 def daily(topic_format: Any, **params: Any) -> dict[str, Any]:
     strategy = "apf.core.topic_management.DailyTopicStrategy"
     return {"TOPIC_STRATEGY": {"CLASS": strategy, "PARAMS": {"topic_format": topic_format, **params}}}
+
+
+class Weekly(GenericTopicStrategy):
+    def get_topics(self) -> list[str]:
+        return ["week_45"]
+
+
+class Patterned(Weekly):
+    def patterns(self) -> list[str]:
+        return ["^week_.*"]
 
 
 class TestTopics:
@@ -69,6 +88,22 @@ class TestTopics:
         assert keys.match("s_2026-01-01") is not None
         assert keys.match("s_20260101") is None
 
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("Weekly", "names tests.unit.apf_bridge.test_streams.Weekly, and only it knows its topics"),
+            ("Absent", "TOPIC_STRATEGY cannot be made: ImportError: .*Absent"),
+        ],
+    )
+    def test_a_strategy_of_ones_own_is_not_read_as_daily_topics(self, name: str, said: str) -> None:
+        strategy = {"CLASS": f"tests.unit.apf_bridge.test_streams.{name}", "PARAMS": {}}
+        with pytest.raises(ConfigurationError, match=said):
+            made({"TOPIC_STRATEGY": strategy})
+
+    def test_one_that_says_what_its_topics_look_like(self) -> None:
+        strategy = {"CLASS": "tests.unit.apf_bridge.test_streams.Patterned", "PARAMS": {}}
+        assert list(made({"TOPIC_STRATEGY": strategy}).bindings) == ["week_*"]
+
     def test_topics_go_before_a_strategy(self) -> None:
         assert list(made({"TOPICS": ["a"], **daily("s_%s")}).bindings) == ["a"]
 
@@ -103,6 +138,46 @@ class TestConnection:
         assert "correct-horse" not in redact("cannot log in with correct-horse")
 
 
+def test_settings_that_import_of_apf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream is the first in the process to need it."""
+    names = ("CONSUMER_SERVER", "CONSUMER_GROUP_ID", "PRODUCER_SERVER", "PRODUCER_TOPIC")
+    for name in names:
+        monkeypatch.setenv(name, name.lower())
+    monkeypatch.setenv("CONSUMER_TOPICS", "a,b")
+    shims.uninstall()
+    step = "tests.steps.light_curve_classifier"
+    settings = Path(__file__).parents[2] / "steps" / "light_curve_classifier" / "settings.py"
+    options = {"STEP": f"{step}.step.LightCurveClassifier", "STEP_CONFIG": str(settings)}
+    (stream,) = get_alert_streams([{"NAME": "apf_bridge.streams.StepAlertStream", "OPTIONS": options}])
+    assert list(stream.bindings) == ["a", "b"]  # type: ignore[attr-defined]
+
+
+def test_a_settings_py_runs_once_for_all_topics(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(
+        "from pathlib import Path\n"
+        "with (Path(__file__).parent / 'runs').open('a') as file:\n    file.write('.')\n"
+        "reading = {'PARAMS': {'bootstrap.servers': 'x:9'}, 'TOPICS': ['a', 'b', 'c']}\n"
+        "STEP_CONFIG = {'CONSUMER_CONFIG': reading}\n"
+    )
+    made({}, STEP_CONFIG=str(tmp_path / "settings.py"))
+    assert (tmp_path / "runs").read_text() == "."
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    reading = {"PARAMS": {}, "TOPICS": ["^(a|b)_"], "CLASS": "no.such.Consumer", "NUM_MESSAGES": 0}
+    with pytest.raises(ConfigurationError) as caught:
+        made(reading, STEP="no.such.Step", OUTBOX_DAYS=0)
+    for said in (
+        "regular expression '^(a|b)_'",
+        "no.such.Consumer, which cannot be made",
+        "lacks bootstrap.servers",
+        "OUTBOX_DAYS is 0",
+        "'no.such.Step' cannot be imported",
+        "['NUM_MESSAGES'] is 0",
+    ):
+        assert said in caught.value.message
+
+
 def test_one_step_for_all_topics() -> None:
     bindings = made({"TOPICS": ["a", "b"]}).bindings
     assert bindings["a"].handler.options is bindings["b"].handler.options
@@ -114,6 +189,73 @@ def test_a_schemaless_consumer() -> None:
     assert (stream.__dict__["decoder"], stream.__dict__["schema"]) == ("schemaless", schema)
 
 
-def test_a_consumer_of_ones_own_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    made({"TOPICS": ["a"], "CLASS": "mine.consumers.LsstKafkaConsumer"})
-    assert "its decoding is not used" in caplog.text
+class Framed(KafkaConsumer):
+    """A group's own: a prefix of its own before JSON."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self.prefix = config["PREFIX"].encode()
+
+    def _deserialize_message(self, message: Any) -> Any:
+        raw = message.value()
+        if not raw.startswith(self.prefix):
+            raise ValueError("no prefix")
+        found = json.loads(raw[len(self.prefix) :])
+        if isinstance(found, dict):
+            found["place"] = [message.topic(), message.partition(), message.offset(), message.key()]
+            found["headers"] = message.headers()
+        return found
+
+    def _post_process(self, parsed: Any, original_message: Any) -> Any:
+        return {**super()._post_process(parsed, original_message), "own": True}
+
+
+class Elsewhere(GenericConsumer):
+    def consume(self) -> Iterator[Any]:
+        yield {}
+
+
+class TestAConsumerOfOnesOwn:
+    HERE = "tests.unit.apf_bridge.test_streams"
+
+    def stream(self, name: str = "Framed", **options: Any) -> StepAlertStream:
+        return made({"TOPICS": ["a"], "CLASS": f"{self.HERE}.{name}", "PREFIX": "own:"}, **options)
+
+    def alert(self, raw: bytes | None) -> Alert:
+        sent = datetime(2026, 11, 1, tzinfo=timezone.utc)
+        return Alert("step", "a", 2, 7, b"k", (("h", b"1"),), sent, raw, _decode=self.stream().decode)
+
+    def test_decodes(self) -> None:
+        assert self.alert(b'own:{"n": 1}').content == {
+            "n": 1,
+            "place": ["a", 2, 7, b"k"],
+            "headers": [("h", b"1")],
+            "timestamp": 1793491200000,
+            "own": True,
+        }
+
+    def test_several_records(self) -> None:
+        assert [record["n"] for record in self.alert(b'own:[{"n": 1}, {"n": 2}]').content] == [1, 2]
+
+    @pytest.mark.parametrize(("raw", "said"), [(b"{}", "ValueError: no prefix"), (None, "tombstone")])
+    def test_what_it_cannot_read_is_one_alert_that_failed(self, raw: bytes | None, said: str) -> None:
+        with pytest.raises(DecodeError, match=f"Framed cannot read it: .*{said}"):
+            _ = self.alert(raw).content
+
+    def test_no_second_consumer_joins_the_group(self) -> None:
+        with mock.patch("apf_bridge.compat.consumers.kafka.Consumer") as client:
+            self.stream()
+        assert not client.called
+
+    def test_decoder_goes_before_it(self) -> None:
+        assert self.stream(DECODER="auto").decode(make_alert({"n": 1})) == {"n": 1}
+
+    def test_one_that_cannot_be_imported_or_made(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"names mine\.LsstConsumer, which cannot be made: .*'mine'"):
+            made({"TOPICS": ["a"], "CLASS": "mine.LsstConsumer"})
+        with pytest.raises(ConfigurationError, match="cannot be made: KeyError: 'PREFIX'"):
+            made({"TOPICS": ["a"], "CLASS": f"{self.HERE}.Framed"})
+
+    def test_one_that_is_no_kafka_consumer_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.stream("Elsewhere")
+        assert "which is no KafkaConsumer: it is not used" in caplog.text

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .prometheus import DefaultPrometheusMetrics, PrometheusMetrics
+from .prometheus import DefaultPrometheusMetrics, PrometheusMetrics, serve
 
-__all__ = ["DefaultPrometheusMetrics", "PrometheusMetrics"]
+__all__ = ["DefaultPrometheusMetrics", "PrometheusMetrics", "serve"]

@@ -18,6 +18,16 @@ class PrometheusMetrics:
         self.execution_time = _summary("execution_time", "Execution time of processed batch")
 
 
+def serve(port: int) -> PrometheusMetrics:
+    """What Prometheus finds at ``http://…:PORT/metrics`` from now on; a port is served once.
+
+    :raises OSError: something else has the port.
+    """
+    metrics = PrometheusMetrics()
+    _serve(port)
+    return metrics
+
+
 class DefaultPrometheusMetrics(PrometheusMetrics):
     """Tells nobody."""
 
@@ -40,3 +50,10 @@ def _summary(name: str, text: str) -> Any:
     except ImportError as error:
         raise ImportError("Metrics for Prometheus need prometheus-client: pip install prometheus-client.") from error
     return Summary(name, text)
+
+
+@lru_cache(maxsize=None)  # noqa: UP033
+def _serve(port: int) -> Any:
+    from prometheus_client import start_http_server
+
+    return start_http_server(port)
