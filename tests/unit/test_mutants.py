@@ -105,6 +105,13 @@ def test_something_left_behind_counts(tree: Path) -> None:
     assert verdict(run_test(test, tree, {})) == CAUGHT
 
 
+@pytest.mark.parametrize("name", ["CI", "BUILD_NUMBER"])
+def test_what_differs_is_not_worked_out_whole(tree: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "true")
+    test = _test(tree, f"import os\n\ndef test_double():\n    assert {name!r} not in os.environ\n")
+    assert run_test(test, tree, {}).verdict == "passed"
+
+
 def test_patch_that_does_not_apply_is_told(tree: Path) -> None:
     (tree / "code_under_test.py").write_text("def double(n):\n    return n << 1\n")
     assert "patch does not apply" in apply(_patch(tree, "3 * n"), tree)

@@ -86,7 +86,10 @@ def test_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
             transaction.set_rollback(True)
     by_columns, by_rows = written
     assert {name: len(rows) for name, rows in by_columns.items()} == {name: len(rows) for name, rows in by_rows.items()}
-    assert by_columns == by_rows
+    # Row by row: where pytest shows all that differs between two long texts, as it does on CI, it takes hours.
+    for name, rows in by_columns.items():
+        different = [pair for pair in zip(rows, by_rows[name], strict=True) if pair[0] != pair[1]]
+        assert not different[:3], f"{name}: {len(different)} of {len(rows)} rows differ, by columns and by rows"
     assert len(by_columns["TargetAlert"]) == len(sent)
     assert all(by_columns.values())
     assert BaseTarget.objects.count() == 0
