@@ -157,6 +157,7 @@ class TestInABatch:
 
     def test_the_batch_in_hand_is_finished_and_no_other_begun(self, tom: Tom, process_at_work: Process) -> None:
         process_at_work.send_signal(signal.SIGTERM)
+        says(process_at_work, "the alerts in hand are finished first")
         (tom.folder / GO_ON).touch()
         text = output(process_at_work)
         assert process_at_work.returncode == 0, text

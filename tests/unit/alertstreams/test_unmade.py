@@ -84,8 +84,9 @@ def test_it_is_tried_again_by_itself(
     thread = StreamThread(UnmadeStream(configured_streams()[0][0]), control)
     thread.start()
     try:
-        wait_until(lambda: thread.status.connected, "the stream that is made at last")
-        assert [status.state for status in stream_statuses()] == ["running"]
+        wait_until(
+            lambda: [status.state for status in stream_statuses()] == ["running"], "the stream that is made at last"
+        )
     finally:
         control.stopping.set()
         thread.join(30)
