@@ -13,12 +13,11 @@ Any broker will do: ``night.publish(confluent_kafka.Producer({"bootstrap.servers
 
 from __future__ import annotations
 
-from alerce_stream.stub_api import StubApi
-from alerce_stream.stub_light_curves import detection, forced, light_curve, non_detection
-
 from .night import SimulatedNight
 from .sending import Producer, Said, SimulatedMessage, send
 from .stories import BRANCHES, SimulatedObject
+from .stub_api import StubApi
+from .stub_light_curves import detection, forced, light_curve, non_detection
 from .wire import Framing, encode
 
 __all__ = [

@@ -134,7 +134,7 @@ def test_fetched_whole(api: StubApi) -> None:
 
 
 def test_an_object_without_forced_photometry(api: StubApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alerce_stream.stub_api._FORCED", re.compile("no such address"))
+    monkeypatch.setattr("alerce_stream.testing.stub_api._FORCED", re.compile("no such address"))
     assert fetch_points(NAME, api.url, rate=100, detection_snr=5)
 
 

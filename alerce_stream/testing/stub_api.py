@@ -1,4 +1,4 @@
-"""A stand-in for ALeRCE's web API; use it from :mod:`alerce_stream.testing`."""
+"""A stand-in for ALeRCE's web API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from .resolver import Position
+from alerce_stream.resolver import Position
+
 from .stub_light_curves import light_curve
 
 if TYPE_CHECKING:

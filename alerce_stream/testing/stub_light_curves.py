@@ -1,4 +1,4 @@
-"""Light curves and forced photometry in the shape of ALeRCE's API; use them from :mod:`alerce_stream.testing`."""
+"""Light curves and forced photometry in the shape of ALeRCE's API."""
 
 from __future__ import annotations
 
