@@ -47,7 +47,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     :raises ConfigError: there is no such file, it fails or exits, or it has no STEP_CONFIG.
     """
     if not path.is_file():
-        raise ConfigError("There is no such file.")
+        whole = "" if path.is_absolute() else " from the working directory; give its whole path, from BASE_DIR in a TOM"
+        raise ConfigError(f"There is no such file{whole}.")
     try:
         found = _of_yaml(path) if path.suffix in (".yaml", ".yml") else _of_python(path)
     except ConfigError:

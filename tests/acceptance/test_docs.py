@@ -363,7 +363,7 @@ def test_checks() -> None:
     used = {
         number
         for source in sources
-        for number in re.findall(r"\"(?:tom_alertstreams\.)?(W\d{3})\"", source.read_text())
+        for number in re.findall(r"\"(?:tom_alertstreams\.)?((?:apf_bridge\.)?W\d{3})\"", source.read_text())
     }
     documented = {name.removeprefix("tom_alertstreams.") for name in table(REFERENCE / "commands.md", "Checks")}
     assert documented == used

@@ -16,6 +16,7 @@ from typing import Any
 
 import fastavro
 import pytest
+from django.utils.module_loading import import_string
 
 from tests.brokers import ScriptedBroker
 from tests.brokers.scripted import read
@@ -216,6 +217,22 @@ def test_in_the_tom_with_the_entry_that_it_prints(
     assert counts("my_step") == {"done": 2}
 
 
+@CORE_AND_STEPS
+@pytest.mark.usefixtures("fresh_handlers")
+def test_a_second_module_is_found_alone_and_in_the_tom(tmp_path: Path, imports: pytest.MonkeyPatch) -> None:
+    """Imported as step.py says."""
+    imports.syspath_prepend(tmp_path)
+    said = new("my_step")
+    step = tmp_path / "my_step" / "my_step" / "step.py"
+    code, function = step.read_text().split("\n\n\ndef flux_of", 1)
+    (line,) = re.findall(r"`(from \.flux import) …`", code)
+    (step.parent / "flux.py").write_text(f"def flux_of{function}")
+    step.write_text(code.replace("import GenericStep\n", f"import GenericStep\n\n{line} flux_of\n", 1) + "\n")
+    assert run(tmp_path / "my_step", "-m", "unittest").returncode == 0
+    (name,) = re.findall(r'"STEP": "(.*)"', said)
+    assert import_string(name).__module__ == "my_step.my_step.step"
+
+
 def test_the_readme_names_what_there_is(tmp_path: Path) -> None:
     new("my_step")
     text = (tmp_path / "my_step" / "README.md").read_text()
@@ -227,7 +244,7 @@ def test_the_readme_names_what_there_is(tmp_path: Path) -> None:
         "CONSUMER_CONFIG",
         "PRODUCER_CONFIG",
     }
-    assert len(variables) == 11
+    assert len(variables) == 12
     assert {name for name in variables if name not in text} == set()
 
 

@@ -61,7 +61,11 @@ class TestStepConfig:
         ("given", "said"),
         [
             (7, "STEP_CONFIG is 7"),
-            ("nowhere.py", "STEP_CONFIG: nowhere.py cannot be used: There is no such file"),
+            (
+                "nowhere.py",
+                "nowhere.py cannot be used: There is no such file from the working directory; give its whole",
+            ),
+            ("/nowhere.py", "STEP_CONFIG: /nowhere.py cannot be used: There is no such file\\."),
             ({"CONSUMER_CONFIG": ["a"]}, "CONSUMER_CONFIG is list; it is a dict"),
             (
                 {"CONSUMER_CONFIG": {"consume.messages": 0}},
