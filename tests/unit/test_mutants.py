@@ -130,15 +130,17 @@ def test_incomplete_header_is_refused(tmp_path: Path, header: str) -> None:
         Mutant.load(path)
 
 
+def _exists(test: str) -> bool:
+    file, *names = test.split("::")
+    text = (ROOT / file).read_text() if (ROOT / file).exists() else ""
+    return all(re.search(rf"(def|class) {re.escape(name.partition('[')[0])}\b", text) for name in names) and bool(text)
+
+
 class TestEveryPatch:
     """A patch that the code has left behind proves nothing any more, and would be found only when all of them are run."""
 
-    @pytest.mark.parametrize("patch", sorted(HERE.glob("*.patch")), ids=lambda path: path.stem)
-    def test_names_a_test_that_exists(self, patch: Path) -> None:
-        file, *names = Mutant.load(patch).test.split("::")
-        text = (ROOT / file).read_text()
-        for name in names:
-            assert re.search(rf"(def|class) {re.escape(name.partition('[')[0])}\b", text)
+    def test_names_a_test_that_exists(self) -> None:
+        assert [patch.name for patch in HERE.glob("*.patch") if not _exists(Mutant.load(patch).test)] == []
 
     def test_applies(self, tmp_path: Path) -> None:
         tree = tmp_path / "tree"

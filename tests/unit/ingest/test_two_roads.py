@@ -24,7 +24,7 @@ _PASSING = {"id", "created", "modified", "target", "target_id", "second_candidat
 
 
 def alerts(count: int, seed: int) -> list[Alert]:
-    """Of two thousand objects: new, known, close together, with histories that overlap; asteroids, and notices."""
+    """Of one object for five alerts: new, known, close together, with histories that overlap; asteroids, and notices."""
     dice = random.Random(seed)
     made = []
     for n in range(count):
@@ -74,13 +74,13 @@ def tables() -> dict[str, list[Any]]:
 @pytest.mark.timeout(300)
 def test_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     options = IngestOptions(create="always", target_list="All", max_new_per_day=10**6)
-    sent = alerts(10_000, seed=11)
+    sent = alerts(4000, seed=11)
     written = []
     for columns in (True, False):
         for module in (bulk, photometry, positions, targets, writer):
             monkeypatch.setattr(module, "on_postgresql", lambda columns=columns: columns)
         with transaction.atomic():
-            for start in range(0, len(sent), 1000):
+            for start in range(0, len(sent), 500):
                 ingest_targets([alert.fresh() for alert in sent[start : start + 1000]], options=options)
             written.append(tables())
             transaction.set_rollback(True)
