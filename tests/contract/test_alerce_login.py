@@ -67,8 +67,8 @@ def test_the_days_of_each_key_and_how_far_behind(own_broker: ScriptedBroker, gro
     assert (checked.code, checked.err) == (0, "")
     lines = [line.strip() for line in checked.out.splitlines()]
     newest = ", ".join(f"lc_classifier_{day}" for day in reversed(days[2:]))
-    assert f"5 topics: {newest}, …; 1 alerts behind, without 1 partition not read yet" in lines
-    assert "1 topic: lc_classifier_ztf_20270103; 1 alerts behind" in lines
+    assert f"5 topics: {newest}, …; 1 alert behind, not counting 1 partition not read yet" in lines
+    assert "1 topic: lc_classifier_ztf_20270103; 1 alert behind" in lines
     assert "no topic yet" in lines
     assert any(line.startswith("logged in") and line.endswith("which takes this group") for line in lines)
 

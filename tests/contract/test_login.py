@@ -90,7 +90,7 @@ class TestLetIn:
         assert "logged in to the cluster" in checked.out
         lines = [line.strip() for line in checked.out.splitlines()]
         assert f"{topic}_* → tests.effects.handlers.each (@alert_handler, one transaction per group)" in lines
-        shown = f"4 topics: {topic}_a, {topic}_b, {topic}_c, …; 2 alerts behind, without 1 partition not read yet"
+        shown = f"4 topics: {topic}_a, {topic}_b, {topic}_c, …; 2 alerts behind, not counting 1 partition not read yet"
         assert shown in lines
         assert "1 topic: other; 0 alerts behind" in lines
         assert "no topic yet" in lines

@@ -71,8 +71,8 @@ def _on_the_broker(key: KeyReport) -> str:
     names = ", ".join(key.first_topics) + (", …" if key.topics > len(key.first_topics) else "")
     text = f"{key.topics} topic{'s' if key.topics > 1 else ''}: {names}"
     if key.lag is not None:
-        text += f"; {key.lag:,} alerts behind"
-    return f"{text}, without {_partitions(key.unknown)} not read yet" if key.unknown else text
+        text += f"; {key.lag:,} alert{'s' if key.lag != 1 else ''} behind"
+    return f"{text}, not counting {_partitions(key.unknown)} not read yet" if key.unknown else text
 
 
 def _partitions(count: int) -> str:
