@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, get_args
 
 from apf_bridge.compat.core.config_keys import BATCH_KEYS, examine_on_a_stream, is_1x
 
+from .step_config import Beside
+
 Use = Literal["used", "mapped", "ignored", "unknown"]
 
 _DELIVERY: Final = "offsets move with the batch's transaction"
@@ -71,6 +73,8 @@ def report(config: Mapping[str, Any], step_class: type | None = None) -> list[Ke
     unknown = examine_on_a_stream(config, step_class).unknown
     found: list[KeyUse] = []
     for name, value in config.items():
+        if isinstance(value, Beside):
+            found.append(KeyUse(name, "used", "it stands beside STEP_CONFIG, which has none"))
         if name in _OTHERWISE and isinstance(value, Mapping):
             found += [KeyUse(f"{name}[{key!r}]", *_OTHERWISE[name].get(key, _ELSE[name])) for key in value]
             if name in _NEEDS_CLASS and value and "CLASS" not in value and not is_1x(step_class, config):

@@ -52,7 +52,7 @@ class Progress(life_cycle.Watcher):
         self.began = self.told = time.monotonic()
 
     def received(self, message: Any) -> None:
-        messages = [message] if isinstance(message, dict) else message
+        messages = message if life_cycle.is_batch(message) else [message]
         self.read += len(messages)
         self._results = 0
         if self.writer is not None:
@@ -71,7 +71,7 @@ class Progress(life_cycle.Watcher):
             self.told = time.monotonic()
             self._tell(str(self))
         if self.limit is not None and self.read >= self.limit:
-            self.step.stop()
+            life_cycle.stop(self.step)
 
     def __str__(self) -> str:
         elapsed = time.monotonic() - self.began
@@ -139,7 +139,7 @@ def stopped_by_signals(step: Any) -> Iterator[None]:
     """The first signal lets the step finish its batch, whatever the step catches; a second one ends the process."""
 
     def stop(number: int, frame: Any) -> None:
-        step.stop()
+        life_cycle.stop(step)
         signal.signal(number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}

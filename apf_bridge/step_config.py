@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from apf_bridge.compat.consumers.generic import batch_size
-from apf_bridge.compat.core.config_keys import ConfigError
+from apf_bridge.compat.core.config_keys import SECTIONS, ConfigError
 from apf_bridge.compat.core.settings import config_from_yaml_file
 
 from .shims import install
@@ -44,6 +44,8 @@ def read_config(given: Any) -> dict[str, Any]:
 def read_settings(path: Path) -> dict[str, Any]:
     """All that a settings.py names, or a YAML; STEP_CONFIG, a dict, is among it. Its folder is the first on the path then.
 
+    A section that STEP_CONFIG lacks and that stands beside it is taken into it.
+
     :raises ConfigError: there is no such file, it fails or exits, or it has no STEP_CONFIG.
     """
     if not path.is_file():
@@ -57,7 +59,20 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{type(error).__name__}: {error}") from error
     if not isinstance(found.get("STEP_CONFIG"), dict):
         raise ConfigError("It has no STEP_CONFIG, a dict.")
-    return found
+    return _with_what_is_beside(found)
+
+
+class Beside(dict[str, Any]):
+    """A section of STEP_CONFIG that stood beside it."""
+
+
+def _with_what_is_beside(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """In APF 1.x CONSUMER_CONFIG stood there."""
+    config = dict(settings["STEP_CONFIG"])
+    for name in SECTIONS:
+        if name not in config and (found := section(settings, name)):
+            config[name] = Beside(found)
+    return {**settings, "STEP_CONFIG": config}
 
 
 def _of_yaml(path: Path) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from tom_alertstreams.logs import get_logger
 from .compat.core import life_cycle
 from .compat.core.config_keys import ConfigError
 from .compat.core.parts import Parts, make_step
-from .compat.metrics.generic import GenericMetricsProducer
 from .held_prometheus import HeldPrometheus, Observation
 from .outbox import Recorder, store
 from .publisher import Publisher
@@ -147,7 +146,7 @@ class StepHost:
         try:
             if step is not None:
                 self._ended("tear_down", partial(self._tear_down, step))
-                self._ended("the flush of its metrics", partial(_flush_metrics, step))
+                self._ended("the flush of its metrics", partial(life_cycle.flush_metrics, step))
         finally:
             end_stream(self.recorder)
             if self.publisher is not None:
@@ -167,8 +166,7 @@ class StepHost:
         self.recorder.take()
         try:
             with output_to(self.recorder):
-                step.tear_down()
-                life_cycle.flush(step)
+                step._tear_down()
         finally:  # what was put out before a failure is put out
             self._store_rest()
 
@@ -199,6 +197,7 @@ class StepHost:
         parts = Parts(consumer=self._consumer, prometheus_metrics=self._served())
         step = make_step(self._step_class, copied(self._config), parts)
         refuse_silence(step)
+        step._write_success = lambda: None  # __SUCCESS__ says that all is read, and a stream goes on
         with life_cycle.stage(step, "pre_consume"):
             step._pre_consume()
         return step
@@ -236,9 +235,3 @@ class StepHost:
                 step._post_produce()
         metrics += step._held_metrics
         return results
-
-
-def _flush_metrics(step: Any) -> None:
-    """As APF does after ``tear_down``: librdkafka sends the last ones in its own time."""
-    if isinstance(step.metrics_sender, GenericMetricsProducer):
-        step.metrics_sender.flush()

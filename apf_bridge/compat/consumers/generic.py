@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from apf_bridge.compat.core.config_keys import BATCH_KEYS
 
 
-class GenericConsumer(ABC):
-    """Where a step's messages come from."""
+class GenericConsumer:
+    """Where a step's messages come from. By itself it has one empty message, for the tests of steps."""
 
     def __init__(self, config: Any = None) -> None:
         self.logger = logging.getLogger(f"alerce.{type(self).__name__}")
@@ -19,26 +18,25 @@ class GenericConsumer(ABC):
         self.config = config
         self.stopping = False
 
-    @abstractmethod
     def consume(self) -> Iterator[Any]:
         """Yields messages: dicts, or lists of them."""
         yield {}
 
-    def commit(self) -> None:  # noqa: B027  most have nothing to do
+    def commit(self) -> None:
         """What was yielded last is done with."""
 
     def stop(self) -> None:
         """Let :meth:`consume` end when it can."""
         self.stopping = True
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Let go of what is open."""
 
     def teardown(self) -> None:
         """The same: steps call it in ``tear_down``."""
         self.close()
 
-    def __del__(self) -> None:  # noqa: B027
+    def __del__(self) -> None:
         """Nothing: steps call this too in ``tear_down``, of whatever consumer they have."""
 
 

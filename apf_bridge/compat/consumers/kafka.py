@@ -61,6 +61,7 @@ class KafkaConsumer(GenericConsumer):
         self.origins: list[tuple[Any, bool]] = []
         self.dynamic_topic = not config.get("TOPICS")
         self._done: dict[tuple[str, int], int] = {}
+        self._has_yielded = False
         self._held: list[Any] = []
         self._assigned: set[tuple[str, int]] = set()
         self._at_end: set[tuple[str, int]] = set()
@@ -120,7 +121,12 @@ class KafkaConsumer(GenericConsumer):
         return records[0] if len(records) == 1 else records
 
     def _post_process(self, parsed: Any, original_message: Any) -> Any:
-        """Adds Kafka's time in ms as ``timestamp``, unless the record has a field of that name."""
+        """Adds Kafka's time in ms as ``timestamp``, unless the record has a field of that name.
+
+        What a class that decodes by itself makes of a message may be no dict, and is left as it is.
+        """
+        if not isinstance(parsed, dict) and type(self)._deserialize_message.__module__ != __name__:
+            return parsed
         parsed.setdefault("timestamp", original_message.timestamp()[1])
         if self.config.get("ADD_TOPIC"):
             parsed["topic"] = original_message.topic()
@@ -286,6 +292,7 @@ class KafkaConsumer(GenericConsumer):
     # --- offsets -----------------------------------------------------------------------------------------------------
 
     def _count_as_done(self, messages: list[Any]) -> None:
+        self._has_yielded = True
         for message in messages:
             self._done[_place(message)] = message.offset() + 1
 
@@ -295,7 +302,7 @@ class KafkaConsumer(GenericConsumer):
         :raises KafkaException: it failed COMMIT_RETRY times, with growing waits between.
         """
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._done.items()]
-        if not offsets and (self.messages or not self._polls_by_itself):
+        if not offsets and (self._has_yielded or not self._polls_by_itself):
             return  # librdkafka's own position is past what is in hand
         tries = 0
         while True:

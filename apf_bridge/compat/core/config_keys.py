@@ -6,14 +6,16 @@ import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from . import get_class
-from .contracts import Contract, contract_of
+from .contracts import contract_of, wrong_contract
 from .extra_metrics import wrong_with
 
+#: What STEP_CONFIG says of the parts of a step.
+SECTIONS: Final = ("CONSUMER_CONFIG", "PRODUCER_CONFIG", "METRICS_CONFIG")
 #: Keys of STEP_CONFIG that are not the step's own.
-STEP_KEYS: Final = ("CONSUMER_CONFIG", "PRODUCER_CONFIG", "METRICS_CONFIG", "COMMIT", "COMMIT_ORDER", "CONTRACT")
+STEP_KEYS: Final = (*SECTIONS, "COMMIT", "COMMIT_ORDER", "CONTRACT")
 _METRICS_KEYS: Final = ("CLASS", "PARAMS", "EXTRA_METRICS")
 _STRATEGY_KEYS: Final = ("CLASS", "PARAMS")
 _DEFAULTS_1X: Final = {
@@ -132,8 +134,8 @@ class _Examination:
         """The keys of STEP_CONFIG itself."""
         if config.get("COMMIT_ORDER", "legacy") not in ("after_produce", "legacy"):
             self.problems.append(f"COMMIT_ORDER is {config['COMMIT_ORDER']!r}; write 'after_produce' or 'legacy'.")
-        if "CONTRACT" in config and str(config["CONTRACT"]) not in get_args(Contract):
-            self.problems.append(f'CONTRACT is {config["CONTRACT"]!r}; write "1", "2" or "6".')
+        if "CONTRACT" in config and (wrong := wrong_contract(config["CONTRACT"])) is not None:
+            self.problems.append(wrong)
         for key in config:
             if key not in STEP_KEYS and (near := difflib.get_close_matches(str(key), STEP_KEYS, 1, 0.85)):
                 self.unknown[str(key)] = f"is {near[0]} meant?"

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from .contracts import is_6x
+
 #: A message and an item of EXTRA_METRICS → name and value.
 _Reader = Callable[[dict[str, Any], Any], tuple[str, Any]]
 
@@ -93,7 +95,7 @@ class ExtraMetrics:
             for params in self.extra_metrics:
                 name, value = read(one, params)
                 values = metrics.setdefault(name, [])
-                if isinstance(value, list) and self.contract == "6":
+                if isinstance(value, list) and is_6x(self.contract):
                     values.extend(value)
                 else:
                     values.append(value)

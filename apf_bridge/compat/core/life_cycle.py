@@ -2,17 +2,22 @@
 
 pre_execute → execute → post_execute → pre_produce     prepare()
 produce, flush                                         produce()
-post_produce, commit, metrics                          finish()
+post_produce, flush, commit, metrics                   finish()
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import Message, Producer
+
+from apf_bridge.compat.metrics.generic import GenericMetricsProducer
 from apf_bridge.compat.producers.generic import GenericProducer
+
+from .contracts import is_6x, own
 
 if TYPE_CHECKING:
     from .step import GenericStep
@@ -55,7 +60,7 @@ def prepare(step: GenericStep, message: Any) -> Prepared:
         return Prepared([])
     with stage(step, "pre_execute"):
         messages = step._pre_execute(message)
-    if step.contract == "6" and hasattr(messages, "__len__") and len(messages) == 0:
+    if is_6x(step.contract) and hasattr(messages, "__len__") and len(messages) == 0:
         return Prepared([], skipped=True)
     with stage(step, "execute", message):
         result = step.execute(messages)
@@ -67,15 +72,16 @@ def prepare(step: GenericStep, message: Any) -> Prepared:
 
 
 def produce(step: GenericStep, prepared: Prepared) -> None:
-    """Hand the result to the producer and wait until it is delivered. None is nothing to produce."""
+    """Hand the result to the producer and wait until it is delivered. A ``produce`` of the step's own gets None too."""
     with stage(step, "produce"):
         if step.contract != "1":
-            step.produce([] if prepared.result is None else prepared.result)
+            nothing = prepared.result is None and own(type(step), "produce") is None
+            step.produce([] if nothing else prepared.result)
         flush(step)
 
 
 def finish(step: GenericStep) -> None:
-    """``post_produce`` and the commit, then the metrics: they count what is committed, and fail no batch."""
+    """``post_produce``, a flush and the commit, then the metrics: they count what is committed, and fail no batch."""
     with stage(step, "post_produce"):
         if step.contract != "1":
             step._post_produce()
@@ -119,33 +125,59 @@ def run(step: GenericStep, watcher: Watcher | None = None) -> None:
             messages.close()
     with stage(step, "tear_down"):
         step._tear_down()
+        flush_metrics(step)
 
 
 def read_once(prepared: Prepared) -> Prepared:
     """A generator as a list; the rest as the step's own ``produce`` may expect it."""
-    if prepared.result is None or hasattr(prepared.result, "__len__"):
-        return prepared
-    return replace(prepared, result=list(prepared.result))
+    return replace(prepared, result=list(prepared.result)) if isinstance(prepared.result, Iterator) else prepared
 
 
 def as_list(result: Any) -> list[Any]:
-    """What a step returned as a list: it may be one dict, a generator, or None."""
+    """What a step returned as a list: it may be one dict, or an object that its own ``produce`` knows; or None."""
     if result is None:
         return []
-    return [result] if isinstance(result, Mapping) else list(result)
+    return list(result) if isinstance(result, Iterable) and not isinstance(result, Mapping) else [result]
+
+
+def is_batch(message: Any) -> bool:
+    """Whether the consumer yielded several messages: one is a dict, or what a consumer of the step's own makes of it."""
+    return hasattr(message, "__len__") and not isinstance(message, Mapping | str | bytes | Message)
+
+
+def stop(step: GenericStep) -> None:
+    """Let a step end after the batch in hand. It may have an attribute ``stop`` of its own."""
+    step.stopping = True
+    if hasattr(step.consumer, "stop"):
+        step.consumer.stop()
 
 
 def flush(step: GenericStep) -> None:
-    """Wait for all that the step's producers hold: its own, and those in its attributes and in those of what it has there."""
-    held = list(_held_by(step))
-    inside = [item for value in list(vars(step).values()) if not isinstance(value, type) for item in _held_by(value)]
-    producers = {id(item): item for item in [*held, *inside] if isinstance(item, GenericProducer)}
-    for producer in producers.values():
+    """Wait for all that the step's producers hold: its own, and those in its attributes and in those of what it has there.
+
+    Clients of confluent_kafka are among them. One that a producer of ours has is flushed by that, for as long as it may.
+    """
+    held = [*_held_by(step, GenericProducer | Producer)]
+    for value in list(vars(step).values()):
+        ours = isinstance(value, GenericProducer | GenericMetricsProducer)
+        if not isinstance(value, type):
+            held += _held_by(value, GenericProducer if ours else GenericProducer | Producer)
+    for producer in {id(item): item for item in held}.values():
         producer.flush()
 
 
-def _held_by(value: Any) -> Iterator[Any]:
-    """What is in its attributes, and in lists and dicts there."""
+def flush_metrics(step: GenericStep) -> None:
+    """The last thing: librdkafka sends them in its own time."""
+    if isinstance(step.metrics_sender, GenericMetricsProducer):
+        step.metrics_sender.flush()
+
+
+def _held_by(value: Any, kind: Any) -> Iterator[Any]:
+    """What of a kind is in its attributes, and in lists and dicts there."""
+    return (item for item in _all_held_by(value) if isinstance(item, kind))
+
+
+def _all_held_by(value: Any) -> Iterator[Any]:
     for item in list(getattr(value, "__dict__", {}).values()):
         yield item
         if isinstance(item, list | tuple):

@@ -20,7 +20,7 @@ from apf_bridge.compat.metrics.pyroscope import profile
 from apf_bridge.compat.producers.generic import GenericProducer
 
 from . import get_class, life_cycle
-from .contracts import Contract, bound, contract_of
+from .contracts import Contract, bound, contract_of, is_6x
 from .extra_metrics import ExtraMetrics
 from .parts import given_parts, made_of
 
@@ -99,7 +99,11 @@ class GenericStep(ExtraMetrics, abc.ABC):
     def _make_parts_1x(self, given: dict[str, Any]) -> None:
         """1.x has no producer of its own."""
         if self.consumer is None:
-            self.consumer = given.get("consumer") or made_of(self.consumer_config, "apf.consumers.KafkaConsumer")
+            self.consumer = (
+                given.get("consumer")
+                or made_of(self.config.get("CONSUMER_CONFIG"), "apf.consumers.KafkaConsumer")
+                or GenericConsumer()
+            )
         if self.metrics_sender is None and self.metrics_config:
             sender = get_class(self.metrics_config.get("CLASS", "apf.metrics.KafkaMetricsProducer"))
             self.metrics_sender = sender(self.metrics_producer_params)
@@ -179,9 +183,7 @@ class GenericStep(ExtraMetrics, abc.ABC):
 
     def stop(self) -> None:
         """Let :meth:`start` end after the batch in hand."""
-        self.stopping = True
-        if hasattr(self.consumer, "stop"):
-            self.consumer.stop()
+        life_cycle.stop(self)
 
     def _pre_consume(self) -> None:
         self.logger.info("Starting step. Begin processing")
@@ -261,6 +263,7 @@ class GenericStep(ExtraMetrics, abc.ABC):
         self.logger.info("Messages produced. Begin post production")
         try:
             self.post_produce()
+            life_cycle.flush(self)  # steps put out what they have for others here
             if self.commit and not self._commits_before_produce:
                 self.consumer.commit()
         except Exception:
@@ -275,8 +278,6 @@ class GenericStep(ExtraMetrics, abc.ABC):
         except Exception:
             self.logger.debug("Error at tear_down")
             raise
-        if isinstance(self.metrics_sender, GenericMetricsProducer):
-            self.metrics_sender.flush()
         self._write_success()
 
     def _write_success(self) -> None:
@@ -302,7 +303,7 @@ class GenericStep(ExtraMetrics, abc.ABC):
     def send_metrics(self, **metrics: Any) -> None:
         """Send something of the step's own at once."""
         if self.metrics_sender:
-            if self.contract != "6":
+            if not is_6x(self.contract):
                 metrics["source"] = type(self).__name__
             self.metrics_sender.send_metrics(metrics)
 
@@ -315,7 +316,7 @@ class GenericStep(ExtraMetrics, abc.ABC):
         if self.extra_metrics:
             get = self._extra_metrics_in_a_batch if self._holds_metrics else self.get_extra_metrics
             self.metrics.update(get(self.message))
-        if self.contract == "6":
+        if is_6x(self.contract):
             self.metrics.setdefault("source", os.getenv("METRICS_SOURCE", type(self).__name__))
             self.metrics.setdefault("survey", os.getenv("METRICS_SURVEY"))
         if self._holds_metrics:
@@ -337,7 +338,7 @@ class GenericStep(ExtraMetrics, abc.ABC):
 
 
 def _count(message: Any) -> int:
-    return len(message) if hasattr(message, "__len__") and not isinstance(message, dict) else 1
+    return len(message) if life_cycle.is_batch(message) else 1
 
 
 def _is_legacy(config: dict[str, Any]) -> bool:

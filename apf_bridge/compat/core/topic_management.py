@@ -57,6 +57,9 @@ class DailyTopicStrategy(GenericTopicStrategy):
     :param retention_days: how many days are read, today among them, whatever the number of formats.
     """
 
+    #: Those that a subclass has set.
+    _topics: list[Any] | None = None
+
     def __init__(
         self,
         topic_format: str | list[str] = "ztf_%s_programid1",
@@ -75,18 +78,36 @@ class DailyTopicStrategy(GenericTopicStrategy):
         self.retention_days = retention_days
 
     @property
-    def topics(self) -> list[Topic]:
-        """Oldest day first."""
+    def topics(self) -> list[Any]:
+        """Oldest day first. A subclass may set them: there are no others then."""
+        if self._topics is not None:
+            return self._topics
         now = utc_now()
         newest = 1 if now.hour >= self.change_hour else 0
         return [topic for day in range(1 - self.retention_days, newest + 1) for topic in self._of(now, day)]
 
+    @topics.setter
+    def topics(self, topics: list[Any]) -> None:
+        self._topics = topics
+
     def get_topics(self) -> list[str]:
         """All topics to read now."""
-        return [topic.name for topic in self.topics]
+        return [str(topic) for topic in self.topics]
+
+    @property
+    def _has_its_own_names(self) -> bool:
+        """A subclass has its own way to name topics."""
+        own = type(self)
+        overridden = own.get_topics is not DailyTopicStrategy.get_topics or own.topics is not DailyTopicStrategy.topics
+        return overridden or self._topics is not None
 
     def topics_to_produce(self) -> list[str]:
-        """The topics to write to now, one for each format: today's, and from ``change_hour`` on tomorrow's."""
+        """The topics to write to now, one for each format: today's, and from ``change_hour`` on tomorrow's.
+
+        Those of ``get_topics`` where a subclass has its own way to name topics.
+        """
+        if self._has_its_own_names:
+            return self.get_topics()
         now = utc_now()
         return [topic.name for topic in self._of(now, 1 if now.hour >= self.change_hour else 0)]
 
@@ -95,8 +116,7 @@ class DailyTopicStrategy(GenericTopicStrategy):
 
         Empty where a subclass has its own way to name topics.
         """
-        own = type(self)
-        if own.get_topics is not DailyTopicStrategy.get_topics or own.topics is not DailyTopicStrategy.topics:
+        if self._has_its_own_names:
             return []
         day = day_pattern(_quoted(self.date_format), ".*")
         return [f"^{_quoted(name).replace('%s', day)}$" for name in self.topic_formats]

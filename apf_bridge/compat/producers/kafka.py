@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import fastavro
@@ -73,7 +74,7 @@ class KafkaProducer(GenericProducer):
 
         :param message: a dict that fits the schema.
         :param kwargs: ``key``, where no key field or function is set; ``flush=True``; the rest as for
-            ``confluent_kafka.Producer.produce``.
+            ``confluent_kafka.Producer.produce``, ``callback`` or ``on_delivery`` too.
         :raises KafkaException: an earlier message was not delivered.
         :raises ValueError: the message does not fit the schema, or there is no topic.
         """
@@ -90,6 +91,8 @@ class KafkaProducer(GenericProducer):
             self.topic = topics_to_produce(self.topic_strategy)
         if not self.topic:
             raise ValueError("PRODUCER_CONFIG has neither TOPIC nor TOPIC_STRATEGY.")
+        given = [kwargs.pop(name, None) for name in ("callback", "on_delivery")]
+        kwargs["callback"] = self._reporting_to([callback for callback in given if callback is not None])
         for topic in self.topic:
             self._produce(topic, value, key, kwargs)
         self.producer.poll(0)
@@ -100,7 +103,7 @@ class KafkaProducer(GenericProducer):
     def _produce(self, topic: str, value: bytes, key: str | bytes | None, options: dict[str, Any]) -> None:
         while True:
             try:
-                self.producer.produce(topic, value=value, key=key, callback=self._delivered, **options)
+                self.producer.produce(topic, value=value, key=key, **options)
             except BufferError:
                 self.producer.poll(1)  # the queue empties as messages are delivered, or given up
             else:
@@ -109,6 +112,16 @@ class KafkaProducer(GenericProducer):
     def _delivered(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
             self._failures.append(KafkaError(error.code(), f"{message.topic()}: {error.str()}"))
+
+    def _reporting_to(self, callbacks: list[Callable[..., Any]]) -> Callable[..., None]:
+        """Tells those that a step gave as well."""
+
+        def delivered(error: KafkaError | None, message: Any) -> None:
+            self._delivered(error, message)
+            for callback in callbacks:
+                callback(error, message)
+
+        return delivered
 
     def flush(self) -> None:
         """

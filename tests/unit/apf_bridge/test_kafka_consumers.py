@@ -135,6 +135,17 @@ class TestBatches:
         client.consume.return_value = [message(b"x", 7)]
         assert next(Own(params()).consume()) == {"own": b"x", "offset": 7}
 
+    @pytest.mark.parametrize("several", [False, True])
+    def test_a_message_that_a_steps_own_consumer_leaves_as_it_is(self, client: mock.MagicMock, several: bool) -> None:
+        class Raw(KafkaConsumer):
+            def _deserialize_message(self, message: Any) -> Any:
+                return message
+
+        arrived = message(b"x", 7)
+        client.consume.side_effect = [[arrived]] + [[]] * 100_000
+        yielded = next(Raw(params(ADD_TOPIC=True, TIMEOUT=0.05, NUM_MESSAGES=2 if several else 1)).consume())
+        assert yielded == [arrived] if several else yielded is arrived
+
     def test_the_end_is_that_of_all_partitions(self, client: mock.MagicMock) -> None:
         """What was read before the end of the first one is yielded, and the others are read on."""
         ends = [
@@ -435,10 +446,13 @@ class TestOnABroker:
         self, broker: ScriptedBroker, topic: str, config: MakeConfig
     ) -> None:
         class Polls(KafkaJsonConsumer):
+            """Keeps what it has polled, as APF's own does."""
+
             def consume(self) -> Iterator[Any]:  # type: ignore[override]
                 while True:
                     polled = self.consumer.poll(0.5)
                     if polled is not None and not polled.error():
+                        self.messages = [polled]
                         yield json.loads(polled.value())
 
         for n in range(3):

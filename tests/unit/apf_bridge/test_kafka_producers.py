@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,18 @@ class TestDelivery:
             KafkaException, match="out"
         ):  # and not the KafkaError, which except Exception does not catch
             producer.flush() if when == "flush" else producer.produce({"name": "b"})
+
+    @pytest.mark.parametrize("name", ["callback", "on_delivery"])
+    @pytest.mark.parametrize("error", [None, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)])
+    def test_a_callback_of_the_steps_own_is_told(self, client: mock.MagicMock, name: str, error: Any) -> None:
+        told: list[Any] = []
+        producer = KafkaProducer(config())
+        producer.produce({"name": "a"}, **{name: lambda error, message: told.append(error)})
+        assert "on_delivery" not in client.produce.call_args.kwargs
+        client.produce.call_args.kwargs["callback"](error, mock.Mock(topic=lambda: "out"))
+        assert told == [error]
+        with nullcontext() if error is None else pytest.raises(KafkaException):
+            producer.flush()
 
     def test_what_is_not_delivered_in_time(self, client: mock.MagicMock) -> None:
         client.flush.return_value = 2

@@ -10,7 +10,7 @@ import pytest
 
 from apf_bridge.config_report import report
 from apf_bridge.options import StepOptions
-from apf_bridge.step_config import messages_at_once, producer_params
+from apf_bridge.step_config import messages_at_once, producer_params, read_config
 from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.handlers import resolve
 
@@ -46,6 +46,17 @@ class TestStepConfig:
         options = StepOptions(STEP, str(tmp_path / "settings.py"))
         assert options.step_config["MODEL"] == "a/b"
         assert options.step_config["CONSUMER_CONFIG"]["TOPICS"] == ["a"]
+
+    @pytest.mark.parametrize("name", ["CONSUMER_CONFIG", "PRODUCER_CONFIG", "METRICS_CONFIG"])
+    def test_a_section_that_stands_beside_it(self, tmp_path: Path, name: str) -> None:
+        """As in the template of APF 1.x. What is inside goes before it."""
+        text = f"{name} = {{'PARAMS': {{'bootstrap.servers': 'x'}}}}\nSTEP_CONFIG = "
+        (tmp_path / "settings.py").write_text(f"{text}{{'MODEL': 1}}")
+        config = read_config(tmp_path / "settings.py")
+        assert config == {"MODEL": 1, name: {"PARAMS": {"bootstrap.servers": "x"}}}
+        assert f"{name} (it stands beside STEP_CONFIG, which has none)" in [str(use) for use in report(config)]
+        (tmp_path / "settings.py").write_text(f"{text}{{'{name}': {{}}}}")
+        assert read_config(tmp_path / "settings.py") == {name: {}}
 
     def test_a_function_that_makes_it(self, tmp_path: Path) -> None:
         (tmp_path / "settings.py").write_text("def settings_factory():\n    return {'MODEL': 1}\n")

@@ -62,6 +62,22 @@ def test_a_consumer_that_fails_after_a_batch() -> None:
     assert told.endswith(NONE_IN_HAND)
 
 
+def test_a_step_with_an_attribute_stop_is_stopped() -> None:
+    class Stops(Step6):
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.stop = False
+
+    ending = runner.run(Stops(config({"n": 1}, {"n": 2})), str, str, limit=1)
+    assert (ending.code, CALLS.count("commit")) == (0, 1)
+    assert ending.summary.endswith("Stopped.")
+
+
+def test_a_message_that_is_no_dict_is_one() -> None:
+    ending = runner.run(make_step(Step1, config(b"raw", [b"two", b"raw"])), str, str)
+    assert ending.summary.startswith("Step1 (contract 1.x): 3 messages in 2 batches")
+
+
 @pytest.mark.parametrize(("step_class", "hook"), [(Step1, "execute"), (Step2, "produce")])
 def test_legacy_order_may_have_committed_it(step_class: Any, hook: str) -> None:
     more = {"COMMIT_ORDER": "legacy", "PRODUCER_CONFIG": {"CLASS": f"{HERE}.NotingProducer"}}

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
+from confluent_kafka import Producer
 
+from apf_bridge.compat.consumers import GenericConsumer
+from apf_bridge.compat.core import life_cycle
 from apf_bridge.compat.core.parts import Parts, make_step
-from apf_bridge.compat.core.step import DefaultConsumer, DefaultMetricsProducer, DefaultProducer
+from apf_bridge.compat.core.step import DefaultConsumer, DefaultMetricsProducer, DefaultProducer, GenericStep
+from apf_bridge.compat.producers import GenericProducer, KafkaProducer
 
 from .parts import (
     CALLS,
@@ -69,6 +75,7 @@ class TestTheOrderOfHooks:
             "deliver {'n': 1}",
             "flush",
             "post_produce",
+            "flush",
             "commit",
             "send_metrics",
             "tear_down",
@@ -87,6 +94,7 @@ class TestTheOrderOfHooks:
             "deliver {'n': 2} {'flush': True}",
             "flush",
             "post_produce",
+            "flush",
             "commit",
             "send_metrics",
             "tear_down",
@@ -151,7 +159,48 @@ class TestTheOrderOfHooks:
                 self.more = [NotingProducer({})]
 
         calls = run(Two(config({"n": 1})))
-        assert calls[: calls.index("commit")].count("flush") == 5
+        assert calls[: calls.index("post_produce")].count("flush") == 5
+
+    @pytest.mark.parametrize("step", [Step2, Step6])
+    def test_what_post_produce_puts_out_is_waited_for_before_the_commit(self, step: Any) -> None:
+        class Scribes(step):  # type: ignore[misc]
+            def post_produce(self) -> None:
+                self.producer.produce({"for": "the scribe"})
+
+        calls = run(Scribes(config({})))
+        put_out = calls.index("deliver {'for': 'the scribe'}")
+        assert calls[put_out : put_out + 3] == ["deliver {'for': 'the scribe'}", "flush", "commit"]
+
+    def test_clients_of_kafka_that_it_has_by_itself_are_waited_for(self) -> None:
+        class Client(Producer):
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            def flush(self, timeout: float = -1) -> int:
+                CALLS.append(f"flush {self.name}")
+                return 0
+
+        class Holds(Step2):
+            def __init__(self, config: Any) -> None:
+                super().__init__(config)
+                self.client = Client("its own")
+                self.writer = SimpleNamespace(client=Client("of its writer"))
+                self.metrics_sender.producer = Client("of the metrics")
+
+        calls = run(Holds(config({"n": 1})))
+        before = calls[: calls.index("commit")]
+        assert {"flush its own", "flush of its writer"} <= set(before)
+        assert "flush of the metrics" not in before
+
+    def test_the_client_of_a_producer_is_waited_for_as_long_as_that_may(self) -> None:
+        with mock.patch("apf.producers.kafka.Producer") as made:
+            made.return_value = mock.Mock(spec=Producer, **{"flush.return_value": 0, "__class__": Producer})
+            step = Step2(config({}))
+            step.producer = KafkaProducer(
+                {"PARAMS": {}, "TOPIC": "out", "SCHEMA": {"type": "map", "values": "long"}, "FLUSH_TIMEOUT": 3}
+            )
+            life_cycle.flush(step)
+            made.return_value.flush.assert_called_once_with(3.0)
 
 
 class TestContracts:
@@ -195,6 +244,50 @@ class TestContracts:
         with pytest.raises(TypeError, match="colour"):
             Plain(config=config(), colour=1)
         Plain(ListConsumer({}), config={}, colour=1)  # 1.x takes any
+
+
+class TestContractsOfStepsWithAMethodProduce:
+    @pytest.mark.parametrize(
+        ("method", "contract"),
+        [
+            (lambda self, oid, candid, probabilities: None, "1"),
+            (lambda self, **fields: None, "1"),
+            (lambda self, result: None, "6"),
+            (lambda self, result, flush=True, **options: None, "6"),
+        ],
+    )
+    def test_that_of_2x_and_6x_takes_the_result_and_no_more(self, method: Any, contract: str) -> None:
+        class Constructed(GenericStep):
+            def __init__(self, consumer: Any = None, config: Any = None, level: int = 0, **step_args: Any) -> None:
+                super().__init__(consumer, config=config, level=level)
+
+            def execute(self, message: Any) -> None:
+                """Puts out by itself."""
+
+        assert make_step(type("Produces", (Constructed,), {"produce": method}), config()).contract == contract
+
+
+class TestAStepOf1xInItsOwnTests:
+    """Without a consumer, or with the bare ones of APF."""
+
+    def step(self, **given: Any) -> GenericStep:
+        class Bare(GenericStep):
+            def __init__(self, consumer: Any = None, config: Any = None, level: int = 0, **step_args: Any) -> None:
+                super().__init__(consumer, config=config, level=level)
+
+            def execute(self, message: Any) -> None:
+                CALLS.append(f"execute {message}")
+
+        return Bare(**given)
+
+    @pytest.mark.parametrize("given", [{}, {"config": {}}, {"consumer": GenericConsumer()}])
+    def test_it_has_one_empty_message(self, given: Any) -> None:
+        step = self.step(**given)
+        assert (step.contract, list(step.consumer.consume())) == ("1", [{}])
+
+    def test_a_bare_producer_loses_nothing_silently(self) -> None:
+        with pytest.raises(NotImplementedError, match="no method produce"):
+            GenericProducer().produce({})
 
 
 class TestConfig:
@@ -251,6 +344,21 @@ class TestResults:
         calls = run(Nothing(config({})))
         assert "commit" in calls
         assert not [call for call in calls if call.startswith("deliver")]
+
+    @pytest.mark.parametrize("step", [Step2, Step6])
+    @pytest.mark.parametrize("result", [None, SimpleNamespace(rows=3)])
+    def test_a_produce_of_the_steps_own_gets_what_it_returned(self, step: Any, result: Any) -> None:
+        given = []
+
+        class Own(step):  # type: ignore[misc]
+            def execute(self, messages: Any) -> Any:
+                return result
+
+            def produce(self, result: Any) -> None:
+                given.append(result)
+
+        assert "commit" in run(Own(config({})))
+        assert given == [result]
 
     def test_of_1x_are_ignored(self) -> None:
         assert "commit" in run(make_step(Step1, config({})))

@@ -25,6 +25,7 @@ _HOOKS: Final = (
     "deliver",
     "flush",
     "post_produce",
+    "flush",
     "commit",
     "send_metrics",
     "tear_down",

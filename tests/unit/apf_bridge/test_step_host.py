@@ -6,6 +6,7 @@ import functools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -27,8 +28,8 @@ HOOKS: Final = ("pre_execute", "execute", "post_execute", "pre_produce", "delive
 #: What happens to a batch. Offsets are the stream's.
 BATCH: Final = {
     "1": ("execute", "deliver", "flush", "send_metrics"),
-    "2": (*HOOKS, "send_metrics"),
-    "6": (*HOOKS, "send_metrics"),
+    "2": (*HOOKS, "flush", "send_metrics"),
+    "6": (*HOOKS, "flush", "send_metrics"),
 }
 FIRST: Final = {"1": (), "2": ("pre_consume",), "6": ("pre_consume",)}
 LAST: Final = {"1": ("flush",), "2": ("tear_down", "flush"), "6": ("tear_down", "flush")}
@@ -72,6 +73,20 @@ def test_the_order_of_hooks(contract: str) -> None:
     made.run([{"n": 2}])
     made.close()
     assert called() == FIRST[contract] + 2 * BATCH[contract] + LAST[contract]
+
+
+@pytest.mark.parametrize("contract", STEPS)
+def test_underscored_hooks_are_called_and_no_file_is_written(contract: str) -> None:
+    class Own(STEPS[contract]):  # type: ignore[misc]
+        def _tear_down(self) -> None:
+            CALLS.append("_tear_down")
+            super()._tear_down()
+
+    made = host(Own, contract)
+    made.run([{"n": 1}])
+    made.close()
+    assert called()[-len(LAST[contract]) - 1 :] == ("_tear_down", *LAST[contract])
+    assert not Path("__SUCCESS__").exists()
 
 
 @pytest.mark.parametrize("contract", STEPS)

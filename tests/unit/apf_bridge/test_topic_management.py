@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,23 @@ def test_strategies_of_steps_have_one_list() -> None:
 
     assert topics_to_produce(Own()) == ["own"]
     assert GenericTopicStrategy().get_topics() == []
+
+
+class OfTheNight(DailyTopicStrategy):
+    def get_topics(self) -> list[str]:
+        return ["of_the_night"]
+
+
+class OfAList(DailyTopicStrategy):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.topics = ["one", "two"]
+
+
+@pytest.mark.parametrize(("own", "names"), [(OfTheNight, ["of_the_night"]), (OfAList, ["one", "two"])])
+def test_daily_ones_that_name_their_topics_by_themselves(own: Any, names: list[str]) -> None:
+    daily = own("a_%s")
+    assert (daily.get_topics(), topics_to_produce(daily), daily.patterns()) == (names, names, [])
 
 
 def test_what_cannot_be_a_strategy() -> None:
