@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from apf_bridge.compat.consumers.generic import batch_size
-from apf_bridge.compat.core.config_keys import SECTIONS, ConfigError
+from apf_bridge.compat.core.config_keys import ConfigError
 from apf_bridge.compat.core.settings import config_from_yaml_file
 
 from .shims import install
@@ -44,7 +44,7 @@ def read_config(given: Any) -> dict[str, Any]:
 def read_settings(path: Path) -> dict[str, Any]:
     """All that a settings.py names, or a YAML; STEP_CONFIG, a dict, is among it. Its folder is the first on the path then.
 
-    A section that STEP_CONFIG lacks and that stands beside it is taken into it.
+    A CONSUMER_CONFIG that STEP_CONFIG lacks and that stands beside it is taken into it.
 
     :raises ConfigError: there is no such file, it fails or exits, or it has no STEP_CONFIG.
     """
@@ -67,11 +67,10 @@ class Beside(dict[str, Any]):
 
 
 def _with_what_is_beside(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """In APF 1.x CONSUMER_CONFIG stood there."""
+    """In APF 1.x CONSUMER_CONFIG stood there. Who leaves out another section may mean that nothing is put out or measured."""
     config = dict(settings["STEP_CONFIG"])
-    for name in SECTIONS:
-        if name not in config and (found := section(settings, name)):
-            config[name] = Beside(found)
+    if "CONSUMER_CONFIG" not in config and (found := section(settings, "CONSUMER_CONFIG")):
+        config["CONSUMER_CONFIG"] = Beside(found)
     return {**settings, "STEP_CONFIG": config}
 
 

@@ -12,10 +12,8 @@ from . import get_class
 from .contracts import contract_of, wrong_contract
 from .extra_metrics import wrong_with
 
-#: What STEP_CONFIG says of the parts of a step.
-SECTIONS: Final = ("CONSUMER_CONFIG", "PRODUCER_CONFIG", "METRICS_CONFIG")
 #: Keys of STEP_CONFIG that are not the step's own.
-STEP_KEYS: Final = (*SECTIONS, "COMMIT", "COMMIT_ORDER", "CONTRACT")
+STEP_KEYS: Final = ("CONSUMER_CONFIG", "PRODUCER_CONFIG", "METRICS_CONFIG", "COMMIT", "COMMIT_ORDER", "CONTRACT")
 _METRICS_KEYS: Final = ("CLASS", "PARAMS", "EXTRA_METRICS")
 _STRATEGY_KEYS: Final = ("CLASS", "PARAMS")
 _DEFAULTS_1X: Final = {
