@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -14,23 +14,26 @@ from apf_bridge.compat.core.config_keys import ConfigKeys
 
 from .generic import GenericConsumer, batch_size, batches
 
-#: Arguments of pandas' ``read_csv`` that are understood.
-ARGUMENTS: Final = frozenset(
-    {
-        "sep",
-        "delimiter",
-        "header",
-        "names",
-        "index_col",
-        "usecols",
-        "dtype",
-        "skiprows",
-        "nrows",
-        "encoding",
-        "quotechar",
-    }
-    | {"skipinitialspace"}
-)
+#: Arguments of pandas' ``read_csv`` that are understood, and what they may be; None is none.
+ARGUMENTS: Final[Mapping[str, str]] = {
+    "sep": "one character",
+    "delimiter": "one character",
+    "header": "a whole number",
+    "names": "a list",
+    "index_col": "a whole number or a name",
+    "usecols": "a list",
+    "dtype": "a type or a dict",
+    "skiprows": "a whole number",
+    "nrows": "a whole number",
+    "encoding": "a name",
+    "quotechar": "one character",
+    "skipinitialspace": "True or False",
+}
+_FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "one character": lambda value: isinstance(value, str) and len(value) == 1,
+    "a whole number": lambda value: isinstance(value, int) and value >= 0,
+    "a list": lambda value: isinstance(value, list | tuple),
+}
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*")
 _MISSING: Final = frozenset({"", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "n/a"})
 _BOOLEAN: Final = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
@@ -50,11 +53,17 @@ class CSVConsumer(GenericConsumer):
         super().__init__(config)
         if self.config.get("FILE_PATH") is None:
             raise Exception("FILE_PATH variable not set")  # as APF: steps' tests look for it
-        self.arguments: dict[str, Any] = self.config.get("OTHER_ARGS") or {}
+        self.arguments: dict[str, Any] = dict(self.config.get("OTHER_ARGS") or {})
+        if self.arguments.get("header") == "infer":  # pandas' default, and ours
+            del self.arguments["header"]
         if unknown := sorted(self.arguments.keys() - ARGUMENTS):
             raise ValueError(
                 f"OTHER_ARGS has {', '.join(unknown)}. Those that are understood: {', '.join(sorted(ARGUMENTS))}."
             )
+        for name, value in self.arguments.items():
+            fits = _FITS.get(ARGUMENTS[name])
+            if value is not None and fits is not None and not fits(value):
+                raise ValueError(f"OTHER_ARGS has {name} {value!r}; what is understood here is {ARGUMENTS[name]}.")
 
     def consume(self) -> Iterator[Any]:
         """

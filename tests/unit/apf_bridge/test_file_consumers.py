@@ -124,6 +124,24 @@ class TestCsv:
         with pytest.raises(ValueError, match=r"parse_dates, thousands.*understood: .*sep"):
             self.rows(tmp_path, "", OTHER_ARGS={"thousands": ",", "parse_dates": True})
 
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ({"skiprows": [1]}, r"skiprows \[1\]; what is understood here is a whole number"),
+            ({"header": [0, 1]}, "a whole number"),
+            ({"nrows": -1}, "a whole number"),
+            ({"usecols": str.isupper}, "usecols <method .*a list"),
+            ({"sep": r"\s+"}, "one character"),
+        ],
+    )
+    def test_values_that_are_not_understood_are_told_at_the_start(self, arguments: dict[str, Any], said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            CSVConsumer({"FILE_PATH": "alerts.csv", "OTHER_ARGS": arguments})
+
+    @pytest.mark.parametrize("arguments", [{"header": "infer"}, {"skiprows": None, "usecols": None, "sep": None}])
+    def test_defaults_of_pandas(self, tmp_path: Path, arguments: dict[str, Any]) -> None:
+        assert self.rows(tmp_path, "oid,n\nZTF1,1\n", OTHER_ARGS=arguments) == [{"oid": "ZTF1", "n": 1}]
+
     def test_a_row_that_does_not_fit(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="3 fields and 2 names"):
             self.rows(tmp_path, "a,b\n1,2,3\n")
