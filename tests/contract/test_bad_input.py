@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tom_targets.models import BaseTarget
 from tests.brokers import ScriptedBroker
 from tests.contract.books import Message, balanced, outcomes, publish
 from tests.effects.models import Effect
-from tests.streams import make, run_once
+from tests.streams import effects, make, run_once
 from tests.unit.ingest.samples import VOEVENT, notice, voevent, ztf_packet
 from tom_alertstreams.alertstreams.alertstream import AlertStream, get_alert_streams
 from tom_alertstreams.ingest.models import TargetAlert
@@ -213,15 +214,38 @@ class TestBrokersOfTheirOwn:
         assert taken == {b"json", b"gcntextnotice", b"blob", b"no such format", None}
         assert {found[n] for n, (value, _) in enumerate(sent) if value is None} == {"dead:DecodeError"}
 
+    @pytest.mark.parametrize("handler", ["each", "many", "prepared"])
+    def test_messages_of_hopskotch_on_a_server_that_is_silent(
+        self, broker: ScriptedBroker, topic: str, group_id: str, handler: str
+    ) -> None:
+        """They wait; the others go on, whatever way the handler is called, and one time-out is spent on all of them."""
+        with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+            address = b"http://127.0.0.1:%d/" % silent.getsockname()[1]
+            away = [(b'{"url": "%s%d"}' % (address, n), b"external") for n in range(4)]
+            broker.create_topic(topic)
+            for value, form in [(b'{"n": 1}', b"json"), *away, (b'{"n": 1}', b"json")]:
+                broker.produce(topic, value, headers=[("_format", form)])
+            broker.flush()
+            run_once(_hopskotch(broker, topic, group_id, handler, PREPARE_TIMEOUT_S=0.3))
+            silent.settimeout(0)
+            silent.accept()[0].close()
+            with pytest.raises(BlockingIOError):
+                silent.accept()
+        assert effects(topic) == [0, 5]
+        waiting = DeadLetter.objects.filter(topic=topic, state="waiting").order_by("offset")
+        assert list(waiting.values_list("offset", flat=True)) == [1, 2, 3, 4]
 
-def _hopskotch(broker: ScriptedBroker, topic: str, group_id: str) -> AlertStream:
+
+def _hopskotch(
+    broker: ScriptedBroker, topic: str, group_id: str, handler: str = "each", **delivery: Any
+) -> AlertStream:
     options = {
         "URL": f"kafka://{broker.bootstrap_servers}/",
         "USERNAME": "",
         "GROUP_ID": group_id,
         "START_POSITION": "EARLIEST",
-        "TOPIC_HANDLERS": {topic: "tests.effects.handlers.each"},
+        "TOPIC_HANDLERS": {topic: f"tests.effects.handlers.{handler}"},
         "CONFIG": dict(broker.CONSUMER_CONFIG),
     }
     name = "tom_alertstreams.alertstreams.hopskotch.HopskotchAlertStream"
-    return get_alert_streams([{"NAME": name, "LABEL": "hopskotch", "OPTIONS": options}])[0]
+    return get_alert_streams([{"NAME": name, "LABEL": "hopskotch", "OPTIONS": options, "DELIVERY": delivery}])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import threading
 from datetime import timedelta
@@ -144,6 +145,25 @@ class TestAfterTheCommit:
         [told] = [record.message for record in caplog.records if "after the commit" in record.message]
         assert "the mail server refuses" in told
         assert PASSWORD not in told
+
+    @pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(3)])
+    def test_what_is_raised_and_is_no_exception_is_told_too(
+        self, broker: ScriptedBroker, topic: str, group_id: str, error: BaseException, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As the cancellation of a task that a time-out ends."""
+        sent: list[int] = []
+
+        def send_mail(alert: Alert) -> None:
+            if alert.offset == 1:
+                raise error
+            sent.append(alert.offset)
+
+        handlers.trouble.append(lambda alert: transaction.on_commit(functools.partial(send_mail, alert)))
+        publish(broker, topic, 3)
+        run_once(make(broker.bootstrap_servers, group_id, {topic: "each"}))
+        assert sent == [0, 2]
+        [told] = [record.message for record in caplog.records if "after the commit" in record.message]
+        assert type(error).__name__ in told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,32 @@ from tom_alertstreams.models import StreamPartition, StreamRun
 pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
 
+def tell_ids(monkeypatch: pytest.MonkeyPatch, answer_of: Callable[[str], str | int]) -> list[list[str]]:
+    """Let the broker tell ids, which its mock does not. Returns the topics of each question.
+
+    :param answer_of: topic → its id, or the code of an error.
+    """
+    questions: list[list[str]] = []
+
+    def describe_topics(names: Any, **_options: Any) -> dict[str, Future[Any]]:
+        questions.append(names)
+        answers = {name: Future[Any]() for name in names}
+        for name, answer in answers.items():
+            told = answer_of(name)
+            if isinstance(told, int):
+                answer.set_exception(KafkaException(KafkaError(told)))
+            else:
+                answer.set_result(SimpleNamespace(topic_id=told))
+        return answers
+
+    ask, with_controller = TopicIds.ask, SimpleNamespace(controller_id=1, brokers={1: None})
+    consumer: Any = SimpleNamespace(list_topics=lambda **_options: with_controller)
+    monkeypatch.setattr(topic_ids, "TopicCollection", list)
+    monkeypatch.setattr(topic_ids, "AdminClient", lambda *_, **__: SimpleNamespace(describe_topics=describe_topics))
+    monkeypatch.setattr(TopicIds, "ask", lambda self, _consumer, topics: ask(self, consumer, topics))
+    return questions
+
+
 class TestDeleted:
     """By the broker's retention, while we were away."""
 
@@ -43,6 +70,18 @@ class TestDeleted:
         assert "offset 2 is not on the broker any more" in status.last_error
         gap = StreamRun.objects.latest("pk").gaps[0]
         assert (gap["topic"], gap["partition"], gap["expected"], gap["found"]) == (topic, 0, 2, 6)
+
+    def test_of_all_that_was_unread_is_told_once_and_nothing_is_left(
+        self, stream: tuple[Any, ...], own_broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """No alert comes that would move the offset."""
+        own_broker.delete_records(topic, 0, 10)
+        for told in (1, 0):  # as often as it is started
+            status = run_once(make(*stream))
+            assert len(StreamRun.objects.latest("pk").gaps) == told
+            assert not status.lag  # None where nothing had to be fetched
+        assert next_offset(group_id, topic) == 10
+        assert effects(topic) == [0, 1]
 
     def test_stop(self, stream: tuple[Any, ...], topic: str, group_id: str) -> None:
         for _ in range(2):  # as often as it is started
@@ -143,6 +182,26 @@ class TestShorterThanOurOffset:
         gap = StreamRun.objects.latest("pk").gaps[0]
         assert (gap["expected"], gap["found"], gap["reason"]) == (9, begins, reason)
 
+    def test_waits_for_the_id_that_tells(
+        self, stream: tuple[Any, ...], topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The one question that is asked once it is known to be shorter runs into its time-out."""
+        answers = ["the-same", KafkaError._TIMED_OUT, "the-same"]
+        asked = tell_ids(monkeypatch, lambda _topic: answers.pop(0))
+        run_once(make(*stream))
+        assert len(asked) == 3
+        assert counts() == {"done": 5}
+        assert next_offset(group_id, topic) == 5
+        assert StreamPartition.objects.get(topic=topic).topic_id == "the-same"
+
+    def test_goes_by_the_length_where_ids_are_no_longer_told(
+        self, stream: tuple[Any, ...], topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tell_ids(monkeypatch, lambda _topic: KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        run_once(make(*stream))
+        assert counts() == {"done": 10}
+        assert StreamPartition.objects.get(topic=topic).topic_id == ""
+
     def test_stop_names_the_command_that_goes_on_there(
         self, stream: tuple[Any, ...], topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -177,25 +236,9 @@ class TestIdsOfTopics:
         self, monkeypatch: pytest.MonkeyPatch, code: int, asked: int
     ) -> None:
         """One time-out of one topic is no reason to go by lengths from then on."""
-        questions: list[list[str]] = []
-
-        def describe_topics(names: Any, **_options: Any) -> dict[str, Future[Any]]:
-            questions.append(names)
-            answers = {name: Future[Any]() for name in names}
-            for name, answer in answers.items():
-                if name == "bad":
-                    answer.set_exception(KafkaException(KafkaError(code)))
-                else:
-                    answer.set_result(SimpleNamespace(topic_id=f"id-of-{name}"))
-            return answers
-
-        monkeypatch.setattr(topic_ids, "TopicCollection", list)
-        admin = SimpleNamespace(describe_topics=describe_topics)
-        monkeypatch.setattr(topic_ids, "AdminClient", lambda *_args, **_kwargs: admin)
-        consumer: Any = SimpleNamespace(
-            list_topics=lambda **_options: SimpleNamespace(controller_id=1, brokers={1: None})
-        )
+        questions = tell_ids(monkeypatch, lambda name: code if name == "bad" else f"id-of-{name}")
         ids = TopicIds({})
+        consumer: Any = None
         for _ in range(3):
             assert ids.ask(consumer, ["good", "bad"]) == {"good": "id-of-good"}
         assert [("bad" in names) for names in questions].count(True) == asked

@@ -17,6 +17,8 @@ from tom_alertstreams.exceptions import DecodeError, RetryLater
 from tom_alertstreams.logs import get_logger
 from tom_alertstreams.redaction import redact
 
+from .silent_servers import SilentServers
+
 if TYPE_CHECKING:
     import requests
     from hop.auth import Auth
@@ -53,6 +55,7 @@ class OffloadedMessages:
         self._credential = credential
         self._trusted: str | None = None
         self._room = threading.BoundedSemaphore(_AT_ONCE)
+        self._silent = SilentServers()
 
     def fetch(self, url: str, alert: Alert) -> Message:
         """The whole message: value, key, headers and time of the original, in the place of ``alert``.
@@ -68,11 +71,13 @@ class OffloadedMessages:
         """What the server has, or a wait for a later try. Who sends a byte now and then would hold the stream up for ever.
 
         The time-outs of sockets are for silence. So the fetch has a thread, which is left behind when its time is over, and
-        of which there are few.
+        of which there are few. Nor is each message waited for that lies on one server that is away.
         """
         if self._credential is not None:
             _ = self._stream.group_id  # may ask the database, to which the thread has no connection
-        seconds = self._stream.settings.delivery.prepare_timeout_s
+        seconds = self._silent.patience_s(url, self._stream.settings.delivery.prepare_timeout_s)
+        if not seconds:
+            raise RetryLater(_RETRY_S, redact(f"{url} is not asked for: its server did not answer lately"), _GIVE_UP_S)
         if not self._room.acquire(blocking=False):
             raise RetryLater(_RETRY_S, f"{_AT_ONCE} fetches of stored messages hang already", _GIVE_UP_S)
         found: list[bytes | Exception] = []
@@ -80,6 +85,7 @@ class OffloadedMessages:
         thread.start()
         thread.join(seconds)
         if not found:
+            self._silent.note(url)
             raise RetryLater(
                 _RETRY_S, redact(f"{url} cannot be fetched: it takes longer than {seconds:g} s"), _GIVE_UP_S
             )
@@ -88,15 +94,20 @@ class OffloadedMessages:
         return found[0]
 
     def _fetch(self, url: str, found: list[bytes | Exception]) -> None:
+        import requests  # hop needs it too
+
+        silent = False
         try:
             found.append(self._get(url))
         except Exception as error:  # noqa: BLE001  (raised where it is waited for)
             found.append(error)
+            silent = isinstance(error.__cause__, (requests.ConnectionError, requests.Timeout))
         finally:
+            (self._silent.note if silent else self._silent.answers)(url)
             self._room.release()
 
     def _get(self, url: str) -> bytes:
-        import requests  # hop needs it too
+        import requests
 
         deadline = time.monotonic() + self._stream.settings.delivery.prepare_timeout_s
         try:

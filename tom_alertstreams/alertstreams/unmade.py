@@ -23,6 +23,9 @@ class UnmadeStream:
     def __init__(self, settings: StreamSettings) -> None:
         self.settings = settings
         self._made: AlertStream | None = None
+        #: Why it could not be made the last time, and the row that says so: one for all tries that fail alike.
+        self._reason = ""
+        self._record: RunRecord | None = None
 
     @property
     def stops_when_asked(self) -> bool:
@@ -48,7 +51,9 @@ class UnmadeStream:
             return _made(self.settings)
         except ConfigurationError as error:
             status.say(State.DOWN, public_text_of(error), f"{type(error).__name__}: {text_of(error)}")
-            RunRecord(self.settings, "", status).end()  # a life that was over at once
+            if self._record is None or self._reason != status.whole:
+                self._reason, self._record = status.whole, RunRecord(self.settings, "", status)
+            self._record.end()  # a life that was over at once
             raise
 
 

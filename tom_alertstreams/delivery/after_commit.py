@@ -28,7 +28,9 @@ def _outlived(function: Callable[[], Any], stream: str) -> Callable[[], None]:
     def call() -> None:
         try:
             function()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever the user's code does)
+        except KeyboardInterrupt:  # of who sits at a command
+            raise
+        except BaseException as error:  # noqa: BLE001  (whatever the user's code does, a cancellation too)
             name = getattr(function, "__qualname__", None) or type(function).__name__
             logger.error(
                 "%s: %s failed after the commit (transaction.on_commit), and is not called again: %s: %s. Its alert is "

@@ -5,12 +5,12 @@ Each is an incident: it is logged and kept in the StreamRun with both offsets, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer
 
 from tom_alertstreams.conf import OnGap
-from tom_alertstreams.exceptions import AlertsMissing
+from tom_alertstreams.exceptions import AlertsMissing, BrokerUnavailable
 
 from .broker_errors import ErrorMemory
 from .offsets import Offsets, Partition, edges
@@ -33,9 +33,6 @@ class Gaps:
         self._errors = errors
         self._on_gap = on_gap
         self._out_of_range: set[Partition] = set()
-        #: Where the broker's log begins. The stored offset stays until an alert is handled: the row is moved by
-        #: compare-and-set only, with an effect.
-        self._lowest: dict[Partition, int] = {}
 
     def note(self, partition: Partition) -> None:
         """The broker has said that our offset is out of its range."""
@@ -45,16 +42,16 @@ class Gaps:
         """These partitions are no longer ours."""
         self._out_of_range -= set(partitions)
 
-    def first_offset(self, partition: Partition, stored: int) -> int:
-        """Where to read a partition, given the stored offset."""
-        return max(stored, self._lowest.get(partition, 0))
-
-    def resolve(self, consumer: Consumer, offsets: Offsets, topic_ids: Mapping[str, str]) -> None:
-        """Find out what is missing, and where reading can go on.
+    def resolve(
+        self, consumer: Consumer, offsets: Offsets, topic_ids: Mapping[str, str], unanswered: Collection[str]
+    ) -> None:
+        """Find out what is missing, and move our offset to where reading can go on.
 
         :param offsets: those of all partitions that are ours are loaded.
         :param topic_ids: topic → its id now, where the broker tells.
+        :param unanswered: topics whose id it has not told this time.
         :raises AlertsMissing: ON_GAP says to stop.
+        :raises BrokerUnavailable: without an id it cannot be told what has become of a topic.
         :raises KafkaException: the broker does not answer.
         """
         anew = set(offsets.made_anew(topic_ids))
@@ -66,14 +63,19 @@ class Gaps:
             low, high, wanted = lows[partition], highs[partition], offsets.next_offset(partition)
             if partition in anew or wanted > high:
                 # All that is there was handled before, if the topic is the same.
-                same = partition not in anew and offsets.has_id(partition, topic_ids)
+                known, told = offsets.topic_id(partition), topic_ids.get(partition[0], "")
+                if known and partition[0] in unanswered:
+                    raise BrokerUnavailable(
+                        "the broker does not tell whether the topic, which is shorter than it was, was made anew.",
+                        topic=partition[0], hint="It is asked again.",
+                    )  # fmt: skip
+                same = told == known != ""
                 begin = high if same else low
                 self._tell(partition, wanted, (low, high), begin, CUT_OFF if same else MADE_ANEW)
-                offsets.move_back(partition, begin, topic_ids.get(partition[0], ""))  # the row would never match again
-                self._lowest.pop(partition, None)
+                offsets.move(partition, begin, told)  # the row would never match again
             elif wanted < low:
                 self._tell(partition, wanted, (low, high), low, DELETED)
-                self._lowest[partition] = low
+                offsets.move(partition, low, offsets.topic_id(partition))
             self._out_of_range.discard(partition)
 
     def _tell(self, partition: Partition, wanted: int, there: tuple[int, int], begin: int, reason: str) -> None:

@@ -285,11 +285,9 @@ class Intake:
             refuse_others(self.consumer, self.unplaced, self._installation, self.source.settings.label)
         topic_ids = self._topic_ids.ask(self.consumer, {topic for topic, _ in self.unplaced})
         self.offsets.load(self.unplaced)
-        self._gaps.resolve(self.consumer, self.offsets, topic_ids)
+        self._gaps.resolve(self.consumer, self.offsets, topic_ids, self._topic_ids.unanswered)
         positions = place(self.offsets, self.consumer, self.unplaced)
         self.offsets.note_topic_ids(topic_ids)
-        for tp in positions:
-            tp.offset = self._gaps.first_offset((tp.topic, tp.partition), tp.offset)
         if self._note_ends:
             begins = {(tp.topic, tp.partition): tp.offset for tp in positions}
             ends = edges(self.consumer, begins.keys() - self._ends.keys(), OFFSET_END)

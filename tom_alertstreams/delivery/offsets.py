@@ -90,8 +90,15 @@ class Offsets:
             ignore_conflicts=True,
         )
 
-    def move_back(self, partition: Partition, offset: int, topic_id: str) -> None:
-        """The topic was made anew, or has lost its end: begin at ``offset``."""
+    def topic_id(self, partition: Partition) -> str:
+        """What the topic of a loaded partition was called by the broker when it was last read; empty: it did not tell."""
+        return self._positions[partition].topic_id
+
+    def move(self, partition: Partition, offset: int, topic_id: str) -> None:
+        """What we would read next is not there: go on at ``offset``.
+
+        :raises PartitionLost: another consumer has moved the row.
+        """
         position = self._positions[partition]
         moved = StreamPartition.objects.filter(pk=position.row, next_offset=position.next_offset)
         if moved.update(next_offset=offset, topic_id=topic_id) != 1:
@@ -108,14 +115,6 @@ class Offsets:
             for partition, position in self._positions.items()
             if position.topic_id and topic_ids.get(partition[0], position.topic_id) != position.topic_id
         ]
-
-    def has_id(self, partition: Partition, topic_ids: Mapping[str, str]) -> bool:
-        """Whether the topic of a loaded partition certainly is the one that it was when it was last read.
-
-        :param topic_ids: topic → its id now.
-        """
-        known = self._positions[partition].topic_id
-        return bool(known) and topic_ids.get(partition[0]) == known
 
     def note_topic_ids(self, topic_ids: Mapping[str, str]) -> None:
         """Store the ids of topics beside loaded partitions that have none yet."""

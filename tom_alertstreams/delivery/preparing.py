@@ -1,18 +1,17 @@
 """What can be done for a group of alerts before its transaction: decoding, and ``prepare`` of batch handlers.
 
-``prepare`` runs in a thread, for it may use the network, with a time-out. One that hangs is left behind with its thread, and
-the next try has another. Where it needs its alerts only (``ahead``) the next group is prepared while the present one is
-handled: Python reads while the database writes.
+Both run in a thread, for they may use the network. ``prepare`` has a time-out, and what decoding fetches has its own. A
+look-up that hangs is left behind with its thread, and the next try has another. Where it needs its alerts only (``ahead``)
+the next group is prepared while the present one is handled: Python reads while the database writes.
 """
 
 from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from functools import partial
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 
 from django.db import connections
@@ -75,22 +74,31 @@ class Preparer:
                 hint="It goes on when one of them ends. Give what they ask a time-out of its own, and restart readstreams.",
             )
         future = self._take(binding, alerts) or self._submit(binding, alerts)
-        try:
-            return future.result(timeout_s)
-        except FutureTimeoutError as error:
-            if future.done():  # prepare itself raised a TimeoutError
-                raise
-            self._leave_behind()
-            raise LookUpUnavailable(
-                f"the look-up of {handler.path} took longer than {timeout_s:g} s.",
-                hint="It is tried again; see PREPARE_TIMEOUT_S.",
-            ) from error
+        if self._is_done_in_time(future, timeout_s):
+            return future.result()
+        self._leave_behind()
+        raise LookUpUnavailable(
+            f"the look-up of {handler.path} took longer than {timeout_s:g} s.",
+            hint="It is tried again; see PREPARE_TIMEOUT_S.",
+        )
 
     def close(self) -> None:
         """End the thread; one that hangs is left behind."""
         if self._thread is not None:
             self._thread.end()
             self._thread.join(_LAST_CALL_S)
+
+    def _is_done_in_time(self, future: Future[Prepared], timeout_s: float) -> bool:
+        """Wait; the time-out counts while a look-up runs, were it the one before, and from now on at the earliest."""
+        assert self._thread is not None  # noqa: S101
+        asked_at = time.monotonic()
+        while True:
+            since = self._thread.looking_up_since
+            left_s = timeout_s if since is None else max(since, asked_at) + timeout_s - time.monotonic()
+            if not wait([future], max(0.0, left_s)).not_done:
+                return True
+            if left_s <= 0:
+                return False
 
     def _hang(self) -> int:
         """How many threads that were left behind have not come to their end."""
@@ -112,10 +120,41 @@ class Preparer:
     def _submit(self, binding: Binding, alerts: Sequence[Alert]) -> Future[Prepared]:
         if self._thread is None:
             self._thread = _CallingThread(f"alertstream-{self._label}-prepare")
-        return self._thread.submit(partial(self._call, binding, list(alerts)))
+        return self._thread.submit(binding, list(alerts))
 
-    @staticmethod
-    def _call(binding: Binding, alerts: list[Alert]) -> Prepared:
+
+class _CallingThread(threading.Thread):
+    """Prepares one group after the other. An executor will not do: Python waits for its threads before a process may end."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._groups: SimpleQueue[tuple[Future[Prepared], Binding, list[Alert]] | None] = SimpleQueue()
+        self._over = False
+        #: ``time.monotonic()`` when the ``prepare`` that runs now began; None while none does.
+        self.looking_up_since: float | None = None
+        self.start()
+
+    def submit(self, binding: Binding, alerts: list[Alert]) -> Future[Prepared]:
+        """Prepare this group in its turn."""
+        future: Future[Prepared] = Future()
+        self._groups.put((future, binding, alerts))
+        return future
+
+    def end(self) -> None:
+        """Begin no other group; what came of those that wait is never told."""
+        self._over = True
+        self._groups.put(None)
+
+    def run(self) -> None:
+        while (given := self._groups.get()) is not None and not self._over:
+            future, binding, alerts = given
+            try:
+                future.set_result(self._prepare(binding, alerts))
+            except BaseException as error:  # noqa: BLE001  (is the caller's to judge)
+                future.set_exception(error)
+            del given, future, binding, alerts  # else they would be kept until the next group
+
+    def _prepare(self, binding: Binding, alerts: list[Alert]) -> Prepared:
         handler = binding.handler
         assert handler.prepare is not None  # noqa: S101
         try:
@@ -123,44 +162,16 @@ class Preparer:
             if not opened.ready:
                 return opened
             options = {} if handler.options is None else {"options": handler.options}
+            self.looking_up_since = time.monotonic()
             return Prepared(opened.errors, opened.ready, handler.prepare(list(opened.ready), **options))
         except Exception:
             raise
         except BaseException as error:
             raise as_exception(error, "prepare") from error
         finally:
+            self.looking_up_since = None
             # Connections are per thread: a kept one would be one more per stream.
             connections.close_all()
-
-
-class _CallingThread(threading.Thread):
-    """Makes one call after the other. An executor will not do: Python waits for its threads before a process may end."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self._calls: SimpleQueue[tuple[Future[Prepared], Callable[[], Prepared]] | None] = SimpleQueue()
-        self._over = False
-        self.start()
-
-    def submit(self, call: Callable[[], Prepared]) -> Future[Prepared]:
-        """Make this call in its turn."""
-        future: Future[Prepared] = Future()
-        self._calls.put((future, call))
-        return future
-
-    def end(self) -> None:
-        """Begin no other call; what came of those that wait is never told."""
-        self._over = True
-        self._calls.put(None)
-
-    def run(self) -> None:
-        while (given := self._calls.get()) is not None and not self._over:
-            future, call = given
-            try:
-                future.set_result(call())
-            except BaseException as error:  # noqa: BLE001  (is the caller's to judge)
-                future.set_exception(error)
-            del given, future, call  # else its alerts would be kept until the next call
 
 
 def _opened(alerts: Sequence[Alert]) -> Prepared:

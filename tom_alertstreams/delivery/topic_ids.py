@@ -37,6 +37,8 @@ class TopicIds:
     def __init__(self, consumer_config: dict[str, Any]) -> None:
         self._config = consumer_config
         self._never_told: set[str] = set()
+        #: Topics of the last question whose ids were not told this time, and may be the next.
+        self.unanswered: set[str] = set()
 
     def ask(self, consumer: Consumer, topics: Iterable[str]) -> dict[str, str]:
         """Topic → id, of those whose id the broker tells.
@@ -44,6 +46,7 @@ class TopicIds:
         :raises KafkaException: the broker does not answer.
         """
         names = sorted(set(topics) - self._never_told)
+        self.unanswered = set(names)
         if not names:
             return {}
         metadata = consumer.list_topics(timeout=BROKER_TIMEOUT_S)
@@ -57,7 +60,9 @@ class TopicIds:
             try:
                 found[topic] = str(answer.result().topic_id or "")
             except KafkaException as error:
-                if error.args[0].code() in _NEVER:
-                    self._never_told.add(topic)
                 logger.debug("no id of topic %s: %s", topic, error)
+                if error.args[0].code() not in _NEVER:
+                    continue
+                self._never_told.add(topic)
+            self.unanswered.discard(topic)
         return {topic: topic_id for topic, topic_id in found.items() if topic_id.strip("A")}  # all zeros is no id

@@ -24,7 +24,7 @@ from hop.io import Metadata, Producer
 from tests.brokers import ScriptedBroker, read
 from tests.processes import wait_until
 from tom_alertstreams.alerts import Alert
-from tom_alertstreams.alertstreams import hopskotch
+from tom_alertstreams.alertstreams import hopskotch, silent_servers
 from tom_alertstreams.alertstreams.hopskotch import HopskotchAlertStream, HopskotchKeys, alert_logger, heartbeat_handler
 from tom_alertstreams.conf import DeliverySettings
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, RejectAlert, RetryLater
@@ -288,11 +288,15 @@ class Server:
         self.credentials: list[str | None] = []
         #: It sends a byte of more and more, until this is set.
         self.drips: threading.Event | None = None
+        #: It answers once this is set.
+        self.awake = threading.Event()
+        self.awake.set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.credentials.append(self.headers.get("Authorization"))
+                outer.awake.wait()
                 if outer.drips is not None:
                     self.send_response(200)
                     self.send_header("Content-Length", "1000000")
@@ -302,10 +306,11 @@ class Server:
                             self.wfile.write(b"x")
                             self.wfile.flush()
                     return
-                self.send_response(outer.status)
-                self.send_header("Content-Length", str(len(outer.body)))
-                self.end_headers()
-                self.wfile.write(outer.body)
+                with contextlib.suppress(OSError):  # nobody waits any more
+                    self.send_response(outer.status)
+                    self.send_header("Content-Length", str(len(outer.body)))
+                    self.end_headers()
+                    self.wfile.write(outer.body)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -316,6 +321,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
+        self.awake.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -331,6 +337,12 @@ def server() -> Iterator[Server]:
 def stored(value: bytes, headers: tuple[tuple[str, bytes], ...]) -> bytes:
     metadata = {"headers": [list(header) for header in headers], "timestamp": 1_700_000_000_000, "key": None}
     return bytes(bson.dumps({"message": value, "metadata": metadata}))
+
+
+def with_time_out(stream: HopskotchAlertStream, seconds: float) -> HopskotchAlertStream:
+    """The same stream, which waits so long for a stored message."""
+    stream.settings = replace(stream.settings, delivery=DeliverySettings(prepare_timeout_s=seconds))
+    return stream
 
 
 class TestStoredOutside:
@@ -357,15 +369,16 @@ class TestStoredOutside:
     def test_cannot_be_fetched_now(self, server: Server, status: int) -> None:
         stream = make()
         server.status = status
-        with pytest.raises(RetryLater, match=str(status)) as waiting:
-            _ = alert_of(stream, models.ExternalMessage(url=server.url)).content
+        for _ in range(2):  # it is there, so it is asked again
+            with pytest.raises(RetryLater, match=str(status)) as waiting:
+                _ = alert_of(stream, models.ExternalMessage(url=server.url)).content
         assert waiting.value.give_up_after_s
 
     @pytest.mark.timeout(30, func_only=True)  # what does not end when it should is found out
-    def test_server_that_never_ends_holds_nobody_up(self, server: Server) -> None:
+    def test_server_that_never_ends_holds_nobody_up(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each of its bytes comes before the time-out of the socket."""
-        stream = make()
-        stream.settings = replace(stream.settings, delivery=DeliverySettings(prepare_timeout_s=0.2))
+        monkeypatch.setattr(silent_servers, "_SILENT_S", 0.0)
+        stream = with_time_out(make(), 0.2)
         server.drips = threading.Event()
         alert = alert_of(stream, models.ExternalMessage(url=server.url))
         try:
@@ -379,10 +392,42 @@ class TestStoredOutside:
         hanging = [thread for thread in threading.enumerate() if thread.name == "stored-message"]
         wait_until(lambda: not any(thread.is_alive() for thread in hanging), "the fetches that hung")
 
-    def test_server_does_not_answer(self) -> None:
+    def test_server_is_not_there(self) -> None:
         stream = make()
-        with pytest.raises(RetryLater, match="cannot be fetched"):
+        for says in ("cannot be fetched", "did not answer lately"):
+            with pytest.raises(RetryLater, match=says):
+                _ = alert_of(stream, models.ExternalMessage(url="http://127.0.0.1:1/msg/1")).content
+
+    def test_of_many_on_a_silent_server_one_is_waited_for(self, server: Server) -> None:
+        """Else a stream would be held up for a time-out by each of them, one after the other."""
+        stream = with_time_out(make(), 0.2)
+        server.awake.clear()
+        for number, says in enumerate(["takes longer than", *["did not answer lately"] * 3]):
+            with pytest.raises(RetryLater, match=says) as waiting:
+                _ = alert_of(stream, models.ExternalMessage(url=f"{server.url}{number}")).content
+            assert waiting.value.give_up_after_s
+        assert len(server.credentials) == 1
+        with pytest.raises(RetryLater, match="cannot be fetched"):  # another server is another matter
             _ = alert_of(stream, models.ExternalMessage(url="http://127.0.0.1:1/msg/1")).content
+
+    def test_a_server_that_answers_again_is_waited_for_as_before(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The question that nobody waits for any more may be the one that it answers."""
+        monkeypatch.setattr(silent_servers, "_SILENT_S", 0.0)
+        monkeypatch.setattr(silent_servers, "_FIRST_WAIT_S", 0.01)
+        server.body = stored(*packed({"large": 1}))
+        server.awake.clear()
+        stream = with_time_out(make(), 0.1)
+        alert = alert_of(stream, models.ExternalMessage(url=server.url))
+        with pytest.raises(RetryLater, match=r"longer than 0\.1 s"):
+            _ = alert.content
+        with_time_out(stream, 30)
+        with pytest.raises(RetryLater, match=r"longer than 0\.01 s"):
+            _ = alert.content
+        server.awake.set()
+        wait_until(lambda: stream._offloaded._silent.patience_s(server.url, 30) == 30, "the answer")
+        assert alert.content.content == {"large": 1}
 
     @pytest.mark.parametrize(
         "body",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from tests.processes import wait_until
 from tests.streams import entry
@@ -13,8 +14,10 @@ from tom_alertstreams.alertstreams.alertstream import AlertStream
 from tom_alertstreams.alertstreams.unmade import UnmadeStream
 from tom_alertstreams.conf import configured_streams
 from tom_alertstreams.delivery import supervisor
+from tom_alertstreams.delivery.runs import Status
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import StreamThread
+from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.models import StreamRun
 from tom_alertstreams.status import stream_statuses
 
@@ -92,7 +95,26 @@ def test_it_is_tried_again_by_itself(
         thread.join(30)
     assert not thread.is_alive()
     states = list(StreamRun.objects.order_by("pk").values_list("state", flat=True))
-    assert states == ["down", "down", "stopped"]
+    assert states == ["down", "stopped"]
+
+
+@pytest.mark.django_db
+def test_tries_that_fail_alike_are_one_row(settings: Any, failures: list[Any]) -> None:
+    """There is one every 5 minutes, for as long as nobody corrects the settings."""
+    settings.ALERT_STREAMS = [{**WRONG[3][0], "LABEL": "mine"}]
+    stream, status = UnmadeStream(configured_streams()[0][0]), Status("mine")
+    rows = StreamRun.objects.order_by("pk")
+    for says, count in (("away", 1), ("away", 1), ("full", 2), ("full", 2)):
+        failures.append(OSError(f"the login server is {says}"))
+        before = timezone.now()
+        with pytest.raises(ConfigurationError):
+            stream.deliver(Control(), status)
+        assert len(rows.all()) == count
+        run = rows.latest("pk")
+        assert says in run.last_error
+        assert run.heartbeat >= before
+        assert run.ended is not None
+        assert run.ended >= before
 
 
 @pytest.mark.django_db

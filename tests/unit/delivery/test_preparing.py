@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from tom_alertstreams.delivery import preparing
 from tom_alertstreams.delivery.failures import Meaning, judge
 from tom_alertstreams.delivery.preparing import Preparer
 from tom_alertstreams.delivery.source import Binding
-from tom_alertstreams.exceptions import LookUpUnavailable
+from tom_alertstreams.exceptions import LookUpUnavailable, RetryLater
 from tom_alertstreams.handlers import Handler, Style
 
 ALERT = Alert("test", "t", 0, 0, None, (), None, b"")
@@ -91,6 +92,33 @@ def test_what_waited_behind_one_that_hangs_comes_anew(preparer: Preparer, servic
     times_out(preparer, ahead)
     assert preparer.prepare(binding(service, ahead=True, timeout_s=20), later).result == 2
     assert service.asked == 2
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_decoding_takes_is_not_counted(preparer: Preparer, ahead: bool) -> None:
+    """A message may have to be fetched first. It is that which waits, where its server is away."""
+
+    def fetch(alert: Alert) -> str:
+        time.sleep(4 * timeout_s)
+        if alert.offset == 1:
+            raise RetryLater(60)
+        return "here"
+
+    timeout_s = 0.05
+    alerts = [Alert("test", "t", 0, offset, None, (), None, b"", fetch) for offset in range(3)]
+    of = binding(lambda ready: [alert.content for alert in ready], ahead=ahead, timeout_s=timeout_s)
+    preparer.begin(of, alerts)
+    prepared = preparer.prepare(of, alerts)
+    assert [type(error) for error in prepared.errors] == [type(None), RetryLater, type(None)]
+    assert prepared.result == ["here", "here"]
+
+
+@pytest.mark.parametrize("service", [1], indirect=True)
+def test_behind_the_look_up_of_others_that_hangs_nobody_waits_for_ever(preparer: Preparer, service: Service) -> None:
+    """There is one thread for all handlers of a stream, and one of them is ahead."""
+    preparer.begin(binding(service, ahead=True), [ALERT])
+    wait_until(lambda: service.asked, "the call")
+    times_out(preparer, binding(lambda alerts: "found"))
 
 
 @pytest.mark.parametrize("service", [1], indirect=True)
