@@ -348,13 +348,21 @@ def _last_alert(groups: set[str], topics: set[str], alerted: dict[tuple[str, str
 def _alive(runs: Sequence[StreamRun], now: datetime) -> list[StreamRun]:
     """Those that still run, as far as their heartbeats tell; the newest run comes first."""
     alive: list[StreamRun] = []
-    for run in runs:
+    for position, run in enumerate(runs):
         silent = now - run.heartbeat
-        # Killed and started again: the life that was cut off has not been heard of since.
-        replaced = silent > _REPLACED_AFTER and any(newer.started > run.heartbeat for newer in alive)
-        if run.ended is None and silent <= SILENT_AFTER and not replaced:
+        if run.ended is None and silent <= SILENT_AFTER and not _is_replaced(run, runs[:position], silent):
             alive.append(run)
     return alive
+
+
+def _is_replaced(run: StreamRun, newer_ones: Sequence[StreamRun], silent: timedelta) -> bool:
+    """Killed and started again: the life that was cut off has not been heard of since a newer one began."""
+    return any(
+        newer.started > run.heartbeat
+        # Who may have to tell an alarm of it has its last look now.
+        and (silent > _REPLACED_AFTER or (newer.ended is not None and State(newer.state).needs_you))
+        for newer in newer_ones
+    )
 
 
 def _catching_up(status: StreamStatus) -> StreamStatus:
