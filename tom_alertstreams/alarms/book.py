@@ -198,7 +198,7 @@ class Book:
         notifier = self.settings.notifiers[number]
         try:
             notifier.tell(Notice(items, self._closing(items)))
-        except Exception as error:  # noqa: BLE001  (whatever a mail server, a library or the user's code raises)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever a mail server, a library or the user's code raises)
             name = type(notifier).__name__
             logger.error("alarm not told by %s: %s: %s", name, type(error).__name__, text_of(error))
             return False

@@ -106,6 +106,23 @@ def test_trouble_of_its_own_is_told_once_and_it_looks_again(
     ]
 
 
+@dataclass(frozen=True)
+class Leaves(Slate):
+    """Ends the program, as far as it can."""
+
+    def tell(self, notice: Notice) -> None:
+        super().tell(notice)
+        raise SystemExit("no such pager")
+
+
+def test_a_notifier_that_ends_programs_ends_no_watch(caplog: pytest.LogCaptureFixture) -> None:
+    run(state=State.FUSE)
+    leaves = Leaves()
+    with Watch(AlarmSettings((leaves,))):
+        wait_until(lambda: len(leaves.told) > 1, "a second look")
+    assert "alarm not told by Leaves: SystemExit: no such pager" in caplog.messages
+
+
 def test_no_session_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import connections
 

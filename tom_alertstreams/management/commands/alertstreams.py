@@ -36,14 +36,15 @@ class Command(BaseCommand):
         if not show():
             sys.exit(1)
 
-    @staticmethod
-    def _notify() -> bool:
+    def _notify(self) -> bool:
         settings, findings = alarm_settings()
+        reasons = [f"{finding.message} {finding.hint}" for finding in findings]
         if settings is None:
-            reasons = [f"{finding.message} {finding.hint}" for finding in findings]
             raise CommandError(" ".join(reasons) or "ALERT_STREAMS_ALARMS is not set: there is nobody to tell.")
+        for reason in reasons:
+            self.stderr.write(reason)
         with plain_errors():
-            return Book(settings).look()
+            return Book(settings).look() and not reasons
 
     def _json(self) -> bool:
         try:
