@@ -180,6 +180,14 @@ def test_an_entry_that_cannot_be_read(settings: Any) -> None:
     assert [(found.label, found.state) for found in stream_statuses()] == [("ztf", "never"), ("broken", "unreadable")]
 
 
+def test_defaults_that_are_left_out_stop_no_stream(settings: Any) -> None:
+    run()
+    settings.ALERT_STREAMS_DEFAULTS = {"BATCH_SIZ": 3}
+    stream, defaults = stream_statuses()
+    assert (stream.state, defaults.label, defaults.words) == ("running", "ALERT_STREAMS_DEFAULTS", "partly left out")
+    assert (defaults.is_sound, defaults.reason[:36]) == (False, "left out: unknown setting BATCH_SIZ.")
+
+
 def test_three_queries_however_many_streams(settings: Any, django_assert_num_queries: Any) -> None:
     settings.ALERT_STREAMS = [{**STREAM, "LABEL": str(number)} for number in range(20)]
     for number in range(20):

@@ -134,8 +134,9 @@ def _checked(key: str, value: Any) -> Any:
 def _unknown_labels(hours: float | Mapping[str, float]) -> list[Finding]:
     """A key that is misspelt would be silence for its stream."""
     streams, wrong = configured_streams()
-    labels = [*(stream.label for stream in streams), *(finding.label for finding in wrong), *switched_off()]
-    there = ", ".join(filter(None, labels)) or "none"
+    unread = [finding.label for finding in wrong if finding.id == "W003"]
+    labels = [*(stream.label for stream in streams), *unread, *switched_off()]
+    there = ", ".join(labels) or "none"
     named = hours if isinstance(hours, Mapping) else {}
     return [
         _finding(f"SILENT_HOURS has {label!r}, and there is no such stream.", f"Use a LABEL, or *. There is {there}.")

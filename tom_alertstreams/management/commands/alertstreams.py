@@ -12,9 +12,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from tom_alertstreams.alarms.book import Book
 from tom_alertstreams.alarms.options import alarm_settings
+from tom_alertstreams.delivery.failures import why_unknown
 from tom_alertstreams.management.plain_errors import plain_errors
 from tom_alertstreams.management.status_text import show
-from tom_alertstreams.status import described, health_of, stream_statuses, why_unknown
+from tom_alertstreams.status import described, health_of, stream_statuses
 
 
 class Command(BaseCommand):
