@@ -69,8 +69,11 @@ def test_a_notifier_that_hangs_does_not_delay_the_stop(web: WebListener) -> None
     wait_until(lambda: not looks._thread.is_alive(), "the end of the thread")
 
 
-def test_the_last_look_tells_what_has_ended_the_process() -> None:
-    run(state=State.FUSE, ended=timezone.now())
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_last_look_tells_what_has_ended_the_process(killed: bool) -> None:
+    if killed:  # the process before
+        run(heard_s=9)
+    run(state=State.FUSE, began_s=5, ended=timezone.now())
     slate = Slate()
     Watch(AlarmSettings((slate,))).last_look(20)
     assert [notice.subject for notice in slate.told] == ["ztf: stopped by its fuse"]
