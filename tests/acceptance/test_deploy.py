@@ -178,6 +178,7 @@ class TestAlarmsDocument:
                 exec(block, names)
                 if "ALERT_STREAMS_ALARMS" in names:
                     settings.ADMINS = names["ADMINS"]
+                    settings.ALERT_STREAMS = [STREAM]
                     settings.ALERT_STREAMS_ALARMS = names["ALERT_STREAMS_ALARMS"]
                     parsed, findings = alarm_settings()
                     assert not findings
