@@ -79,10 +79,9 @@ class Progress(life_cycle.Watcher):
         made = [] if self.step.contract == "1" else [f"{self.results} results"]  # 1.x produces by itself
         counts = [f"{self.done_with} done", f"{self.read - self.done_with} failed", *made]
         written = f" {self.writer}" if self.writer is not None else ""
-        return (
-            f"{self.read} messages in {self.batches} batches ({', '.join(counts)}) in {elapsed:.1f} s, "
-            f"{rate:.0f}/s.{written}"
-        )
+        messages = f"{self.read} message{'' if self.read == 1 else 's'}"
+        batches = f"{self.batches} batch{'' if self.batches == 1 else 'es'}"
+        return f"{messages} in {batches} ({', '.join(counts)}) in {elapsed:.1f} s, {rate:.0f}/s.{written}"
 
 
 @dataclass(frozen=True)

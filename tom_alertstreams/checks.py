@@ -48,7 +48,9 @@ def _check_class(stream: StreamSettings) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding("W004", error.message, error.hint or "", stream.label)
         return
-    if (allowed := set(getattr(found, "allowed_keys", ()))) and (unknown := sorted(set(stream.options) - allowed)):
+    if (allowed := set(getattr(found, "allowed_keys", ()))) and (
+        unknown := sorted(map(str, set(stream.options) - allowed))
+    ):
         yield Finding(
             "W005",
             f"its OPTIONS have {', '.join(unknown)}, which {found.__name__} does not know and ignores.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from django.conf import settings
 
@@ -96,6 +96,8 @@ class Finding:
     label: str = ""
 
 
+#: The setting of which streams do without what is wrong.
+LEFT_OUT_OF: Final = "ALERT_STREAMS_DEFAULTS"
 DEFAULT_SHUTDOWN_S = 30.0
 
 
@@ -123,11 +125,8 @@ def read_streams(entries: Sequence[Any]) -> tuple[list[StreamSettings], list[Fin
     streams: list[StreamSettings] = []
     findings: list[Finding] = []
     taken: set[str] = set()
-    try:
-        defaults = _delivery(DeliverySettings(), getattr(settings, "ALERT_STREAMS_DEFAULTS", {}), {"SHUTDOWN_S"})
-    except ConfigurationError as error:
-        findings.append(Finding("W002", f"ALERT_STREAMS_DEFAULTS: {error.message}", error.hint or ""))
-        defaults = DeliverySettings()
+    defaults, left_out = _defaults()
+    findings += left_out
     for position, entry in enumerate(entries):
         if not isinstance(entry, Mapping):
             findings.append(Finding("W001", f"ALERT_STREAMS[{position}] is not a dict.", "See the README."))
@@ -136,6 +135,12 @@ def read_streams(entries: Sequence[Any]) -> tuple[list[StreamSettings], list[Fin
             continue
         label = str(entry.get("LABEL") or _free_label(str(entry.get("NAME", "")), taken))
         try:
+            if len(label) > _LONGEST_LABEL or not label.isprintable():
+                label, of = f"ALERT_STREAMS[{position}]", label
+                raise ConfigurationError(
+                    f"LABEL is {of[:_LONGEST_LABEL]!r}.",
+                    hint=f"It is a text of at most {_LONGEST_LABEL} characters, in one line.",
+                )
             if label in taken:
                 raise ConfigurationError(f"LABEL {label!r} is used twice.", hint="Give each stream its own LABEL.")
             taken.add(label)
@@ -143,6 +148,18 @@ def read_streams(entries: Sequence[Any]) -> tuple[list[StreamSettings], list[Fin
         except ConfigurationError as error:
             findings.append(Finding("W003", error.message, error.hint or "", label))
     return streams, findings
+
+
+def _defaults() -> tuple[DeliverySettings, list[Finding]]:
+    """ALERT_STREAMS_DEFAULTS, without what of it cannot be read."""
+    given = getattr(settings, LEFT_OUT_OF, {})
+    defaults, findings = DeliverySettings(), []
+    for part in [{key: value} for key, value in given.items()] if isinstance(given, Mapping) else [given]:
+        try:
+            defaults = _delivery(defaults, part, {"SHUTDOWN_S"})
+        except ConfigurationError as error:
+            findings.append(Finding("W002", f"left out: {error.message}", error.hint or "", LEFT_OUT_OF))
+    return defaults, findings
 
 
 def switched_off() -> list[str]:
@@ -162,6 +179,8 @@ def _free_label(name: str, taken: set[str]) -> str:
     return label
 
 
+#: What the tables have room for.
+_LONGEST_LABEL = 100
 _STREAM_KEYS = {"ACTIVE", "NAME", "LABEL", "OPTIONS", "DELIVERY"}
 
 
@@ -169,7 +188,7 @@ def _stream(label: str, entry: Mapping[str, Any], defaults: DeliverySettings) ->
     name = entry.get("NAME")
     if not isinstance(name, str) or not name:
         raise ConfigurationError("NAME is missing.", hint="NAME is the dotted path of an AlertStream class.")
-    if unknown := sorted(set(entry) - _STREAM_KEYS):
+    if unknown := sorted(map(str, set(entry) - _STREAM_KEYS)):
         raise ConfigurationError(
             f"unknown key {', '.join(unknown)}.", hint=f"Known are {', '.join(sorted(_STREAM_KEYS))}."
         )
@@ -199,6 +218,8 @@ _TOPIC_KEYS = {"HANDLER", "OPTIONS", "ATOMIC", "ON_ERROR"}
 
 
 def _topic(key: str, value: Any, delivery: DeliverySettings) -> TopicSettings:
+    if not key:
+        raise ConfigurationError("TOPIC_HANDLERS has an empty key.", hint='Name a topic; "*" is for all of them.')
     if isinstance(value, str):
         return TopicSettings(key, value, delivery)
     if not isinstance(value, Mapping) or not isinstance(value.get("HANDLER"), str):

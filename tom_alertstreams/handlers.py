@@ -153,7 +153,7 @@ def resolve(
     :param function: what is called in place of what the path names.
     :raises ConfigurationError: the path cannot be imported, is not callable, or its options do not fit.
     """
-    function = function or _import(path)
+    function = import_handler(path) if function is None else function
     mark: Mark | None = getattr(function, _MARK, None)
     if mark is None:
         if options:
@@ -166,7 +166,11 @@ def resolve(
     return Handler(path, function, mark.style, built, mark.prepare, cutouts=mark.cutouts, ahead=mark.ahead)
 
 
-def _import(path: str) -> Callable[..., Any]:
+def import_handler(path: str) -> Callable[..., Any]:
+    """The function that a path names.
+
+    :raises ConfigurationError: it cannot be imported, or is not callable.
+    """
     try:
         function = import_string(path)
     except Exception as error:
@@ -223,7 +227,7 @@ def build_options(path: str, declared: type[Any] | None, given: Mapping[str, Any
             raise ConfigurationError(f"{path} takes no OPTIONS.", hint="Remove OPTIONS from its topic.")
         return None
     fields = {f.name.upper(): f.name for f in dataclasses.fields(declared) if f.init}
-    unknown = sorted(set(given) - set(fields))
+    unknown = sorted(map(str, set(given) - set(fields)))
     if unknown:
         raise ConfigurationError(
             f"{path} does not know the option {', '.join(unknown)}.", hint=f"It takes {', '.join(sorted(fields))}."

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django import db
 from django.db.models import Count, Max, Q, Sum
 from django.utils import timezone
 from django.utils.functional import Promise
 
-from .conf import configured_streams
+from .conf import LEFT_OUT_OF, configured_streams
 from .logs import get_logger
 from .models import DeadLetter, OutcomeCount, StreamPartition, StreamRun
 from .redaction import redact
@@ -36,8 +35,6 @@ _BEHIND_S: Final = 10.0
 
 #: The label of what is wrong with the setting as a whole, and with no stream of it alone.
 WHOLE_SETTING: Final = "ALERT_STREAMS"
-DATABASE_AWAY: Final = "the database cannot be reached"
-TABLES_MISSING: Final = "the tables of tom_alertstreams are not up to date: run ./manage.py migrate"
 
 State = StreamRun.State
 
@@ -62,6 +59,7 @@ ADVICE: Final[dict[str, tuple[str, str]]] = {
     "gone": ("no heartbeat", "Its process is gone or hangs. Start readstreams again; its log says more."),
     "never": ("never started", "Start it: ./manage.py readstreams."),
     "unreadable": ("cannot start", "Correct ALERT_STREAMS in settings.py; ./manage.py checkstreams shows more."),
+    "left_out": ("partly left out", "Correct it in settings.py, then restart readstreams. The rest of it is used."),
 }
 #: States in which a stream does what it is there for.
 SOUND: Final = frozenset({State.RUNNING, "catching_up", State.STARTING})
@@ -94,7 +92,7 @@ class StreamStatus:
     """One stream of settings.py."""
 
     label: str
-    #: A state of StreamRun, or ``catching_up``, ``gone``, ``never``, ``unreadable``.
+    #: A state of StreamRun, or ``catching_up``, ``gone``, ``never``, ``unreadable``, ``left_out``.
     state: str
     #: Why, in words; empty where all is well.
     reason: str = ""
@@ -206,16 +204,13 @@ def stream_statuses(now: datetime | None = None) -> list[StreamStatus]:
     letters = _letters(labels)
     found = [_status(label, runs.get(label, []), alerted, letters.get(label, (0, 0)), now) for label in labels]
     return found + [
-        StreamStatus(finding.label or WHOLE_SETTING, "unreadable", redact(f"{finding.message} {finding.hint}"))
+        StreamStatus(
+            finding.label or WHOLE_SETTING,
+            "left_out" if finding.label == LEFT_OUT_OF else "unreadable",
+            redact(f"{finding.message} {finding.hint}"),
+        )
         for finding in findings
     ]
-
-
-def why_unknown(error: db.Error) -> str:
-    """Why the database has not told how the streams are, in words for everybody."""
-    # SQLite has the same class of error for a table that is not there and for a file that cannot be read.
-    answered = isinstance(error, db.ProgrammingError) or "no such" in str(error)
-    return TABLES_MISSING if answered else DATABASE_AWAY
 
 
 def health_of(streams: Sequence[StreamStatus], trouble: str = "") -> dict[str, Any]:
@@ -348,13 +343,21 @@ def _last_alert(groups: set[str], topics: set[str], alerted: dict[tuple[str, str
 def _alive(runs: Sequence[StreamRun], now: datetime) -> list[StreamRun]:
     """Those that still run, as far as their heartbeats tell; the newest run comes first."""
     alive: list[StreamRun] = []
-    for run in runs:
+    for position, run in enumerate(runs):
         silent = now - run.heartbeat
-        # Killed and started again: the life that was cut off has not been heard of since.
-        replaced = silent > _REPLACED_AFTER and any(newer.started > run.heartbeat for newer in alive)
-        if run.ended is None and silent <= SILENT_AFTER and not replaced:
+        if run.ended is None and silent <= SILENT_AFTER and not _is_replaced(run, runs[:position], silent):
             alive.append(run)
     return alive
+
+
+def _is_replaced(run: StreamRun, newer_ones: Sequence[StreamRun], silent: timedelta) -> bool:
+    """Killed and started again: the life that was cut off has not been heard of since a newer one began."""
+    return any(
+        newer.started > run.heartbeat
+        # Who may have to tell an alarm of it has its last look now.
+        and (silent > _REPLACED_AFTER or (newer.ended is not None and State(newer.state).needs_you))
+        for newer in newer_ones
+    )
 
 
 def _catching_up(status: StreamStatus) -> StreamStatus:

@@ -29,9 +29,9 @@ from tom_alertstreams.alarms.options import alarm_settings
 from tom_alertstreams.alarms.rules import HEARTBEAT_SILENCE
 from tom_alertstreams.alarms.webhook import WebhookNotifier
 from tom_alertstreams.conf import DEFAULT_SHUTDOWN_S
+from tom_alertstreams.delivery.failures import DATABASE_AWAY
 from tom_alertstreams.delivery.supervisor import _GRACE_S, NEEDS_YOU
 from tom_alertstreams.redaction import redact
-from tom_alertstreams.status import DATABASE_AWAY
 from tom_alertstreams.topics import HEARTBEAT_TOPICS
 
 DEPLOY = DOCS / "deploy"
@@ -178,6 +178,7 @@ class TestAlarmsDocument:
                 exec(block, names)
                 if "ALERT_STREAMS_ALARMS" in names:
                     settings.ADMINS = names["ADMINS"]
+                    settings.ALERT_STREAMS = [STREAM]
                     settings.ALERT_STREAMS_ALARMS = names["ALERT_STREAMS_ALARMS"]
                     parsed, findings = alarm_settings()
                     assert not findings

@@ -35,7 +35,7 @@ class TestStopping:
             process.send_signal(signal.SIGTERM)
             text = output(process)
         assert process.returncode == 0, text
-        assert "received 1, done 1, rejected 0, waiting 0, dead 0" in text
+        assert "received 1, done 1, rejected 0, retried 0, dead 0" in text
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_finishes_the_alert_in_hand(

@@ -77,8 +77,10 @@ class TestMetrics:
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()
-            done = tom.run("readstreams", "--metrics-port", str(other.getsockname()[1]))
+            port, alive = str(other.getsockname()[1]), tom.folder / "alive"
+            done = tom.run("readstreams", "--metrics-port", port, "--liveness-file", str(alive))
         assert done.returncode == 1
+        assert not alive.exists()
         assert "cannot be used: Address already in use" in done.stdout
         assert "Traceback" not in done.stdout
 

@@ -50,6 +50,12 @@ def test_misspelt_options() -> None:
         assert "DECODR" in found()["tom_alertstreams.W005"]
 
 
+def test_options_whose_names_are_no_text() -> None:
+    sound = entry("b:1", "g", {"t": "one"})
+    with override_settings(ALERT_STREAMS=[{**sound, "OPTIONS": {**sound["OPTIONS"], 5: 1, "DECODR": 2}}]):
+        assert "have 5, DECODR" in found()["tom_alertstreams.W005"]
+
+
 def test_two_entries_of_one_group() -> None:
     first = entry("b:1", "g", {"a.*": "one"}, label="first")
     with override_settings(ALERT_STREAMS=[first, entry("b:1", "g", {"a.b": "one"}, label="second")]):

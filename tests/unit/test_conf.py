@@ -55,6 +55,10 @@ def test_labels_are_unique() -> None:
         ("text", "not a dict"),
         ({}, "NAME is missing"),
         ({"NAME": "a.B", "OPTION": {}}, "unknown key OPTION"),
+        ({"NAME": "a.B", 5: 1, "OPTION": {}}, "unknown key 5, OPTION"),
+        ({"NAME": "a.B", "LABEL": "x" * 101}, f"LABEL is '{'x' * 100}'"),
+        ({"NAME": "a.B", "LABEL": "a\0b"}, r"LABEL is 'a\x00b'"),
+        ({"NAME": "a.B", "OPTIONS": {"TOPIC_HANDLERS": {"": "a.b"}}}, "an empty key"),
         ({"NAME": "a.B", "OPTIONS": []}, "OPTIONS is not a dict"),
         ({"NAME": "a.B", "OPTIONS": {"TOPIC_HANDLERS": ["t"]}}, "TOPIC_HANDLERS is not a dict"),
         ({"NAME": "a.B", "OPTIONS": {"TOPIC_HANDLERS": {"t": {}}}}, "names no handler"),
@@ -92,6 +96,19 @@ def test_defaults_that_cannot_be_read_spoil_no_stream(defaults: Any) -> None:
         assert shutdown_s() == 30
     assert [stream.label for stream in streams] == ["hopskotch"]
     assert [finding.id for finding in findings] == ["W002"]
+
+
+@override_settings(ALERT_STREAMS_DEFAULTS={"START": "latest", "BATCH_SIZ": 3, "RETRY": None, "BATCH_SIZE": 7})
+def test_what_is_wrong_in_defaults_spoils_nothing_else_of_them() -> None:
+    [stream], findings = read_streams([{"NAME": HOPSKOTCH}])
+    assert (stream.delivery.start, stream.delivery.batch_size) == ("latest", 7)
+    assert [(finding.id, finding.label) for finding in findings] == [("W002", "ALERT_STREAMS_DEFAULTS")] * 2
+    assert findings[0].message == "left out: unknown setting BATCH_SIZ."
+
+
+def test_a_label_that_nothing_can_keep_is_told_by_its_place() -> None:
+    _, findings = read_streams([{"NAME": HOPSKOTCH}, {"NAME": HOPSKOTCH, "LABEL": "a\0b"}])
+    assert [finding.label for finding in findings] == ["ALERT_STREAMS[1]"]
 
 
 @override_settings(ALERT_STREAMS="text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -31,6 +32,17 @@ def small_batch(alerts: Any) -> None: ...
 def whole_batch(alerts: Any) -> None: ...
 
 
+@dataclass(frozen=True)
+class Options:
+    """Of the handler below."""
+
+    limit: int = 0
+
+
+@alert_handler(options=Options)
+def optional(alert: Any, *, options: Options) -> None: ...
+
+
 def new_style(alert: Any, *, alert_stream: Any, **kwargs: Any) -> None: ...
 
 
@@ -38,6 +50,11 @@ def new_style(alert: Any, *, alert_stream: Any, **kwargs: Any) -> None: ...
 def test_a_call_that_does_not_fit_is_told_at_the_start(name: str, arguments: int) -> None:
     with pytest.raises(ConfigurationError, match=rf"takes \(.*; this stream calls it with {arguments} argument"):
         resolve(f"{__name__}.{name}", None, arguments)
+
+
+def test_names_of_options_need_not_be_text() -> None:
+    with pytest.raises(ConfigurationError, match="does not know the option 5, OTHER"):
+        resolve(f"{__name__}.optional", {5: 5, "OTHER": 1})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

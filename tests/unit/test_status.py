@@ -128,6 +128,27 @@ def test_who_was_killed_and_started_again_is_well() -> None:
     assert (status().state, status().lag) == ("running", 3)
 
 
+@pytest.mark.parametrize("state", [State.FUSE, State.TAKEN, State.GAP])
+def test_who_was_killed_does_not_hide_that_the_next_life_has_stopped_for_good(state: str) -> None:
+    run(heard_s=9, began_s=3600, lag=5000)
+    run(heard_s=1, began_s=5, state=state, ended=timezone.now())
+    assert (status().state, status().needs_you, status().lag) == (state, True, None)
+
+
+@pytest.mark.parametrize("state", [State.DOWN, State.STOPPED])
+def test_who_was_killed_does_not_hide_for_long_that_the_next_life_has_ended(state: str) -> None:
+    run(heard_s=40, began_s=3600)
+    run(heard_s=1, began_s=20, state=state, ended=timezone.now())
+    assert status().state == state
+
+
+@pytest.mark.parametrize(("state", "lived_s"), [(State.DOWN, 1), (State.FUSE, 60)])
+def test_one_that_lives_is_shown_where_another_process_of_its_group_has_ended(state: str, lived_s: float) -> None:
+    run(heard_s=9, lag=3)
+    run(heard_s=1, began_s=lived_s, state=state, ended=timezone.now())
+    assert (status().state, status().lag) == ("running", 3)
+
+
 def test_two_processes_are_one_stream() -> None:
     run(lag=3, rate=1.0, topics={"a": {"handler": "h", "lag": 3}})
     run(lag=4, rate=2.0, topics={"a": {"handler": "h", "lag": 4}}, state=State.WAITING, reason="waiting for the broker")
@@ -157,6 +178,14 @@ def test_dead_letters_are_counted() -> None:
 def test_an_entry_that_cannot_be_read(settings: Any) -> None:
     settings.ALERT_STREAMS = [STREAM, {"LABEL": "broken"}]
     assert [(found.label, found.state) for found in stream_statuses()] == [("ztf", "never"), ("broken", "unreadable")]
+
+
+def test_defaults_that_are_left_out_stop_no_stream(settings: Any) -> None:
+    run()
+    settings.ALERT_STREAMS_DEFAULTS = {"BATCH_SIZ": 3}
+    stream, defaults = stream_statuses()
+    assert (stream.state, defaults.label, defaults.words) == ("running", "ALERT_STREAMS_DEFAULTS", "partly left out")
+    assert (defaults.is_sound, defaults.reason[:36]) == (False, "left out: unknown setting BATCH_SIZ.")
 
 
 def test_three_queries_however_many_streams(settings: Any, django_assert_num_queries: Any) -> None:

@@ -16,7 +16,7 @@ from django import db
 from django.db.models import F, Q
 from django.utils import timezone
 
-from tom_alertstreams.conf import switched_off
+from tom_alertstreams.conf import LEFT_OUT_OF, switched_off
 from tom_alertstreams.delivery.failures import clean, text_of
 from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import Alarm
@@ -45,7 +45,7 @@ class _Claimed:
 
 def _gone(label: str) -> str:
     """Why a stream is not looked at any more."""
-    if label == WHOLE_SETTING:  # there while something is wrong with it
+    if label in (WHOLE_SETTING, LEFT_OUT_OF):  # there while something is wrong with it
         return "it can be read again"
     return "it is switched off" if label in switched_off() else "it is not in ALERT_STREAMS any more"
 
@@ -198,7 +198,7 @@ class Book:
         notifier = self.settings.notifiers[number]
         try:
             notifier.tell(Notice(items, self._closing(items)))
-        except Exception as error:  # noqa: BLE001  (whatever a mail server, a library or the user's code raises)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever a mail server, a library or the user's code raises)
             name = type(notifier).__name__
             logger.error("alarm not told by %s: %s: %s", name, type(error).__name__, text_of(error))
             return False

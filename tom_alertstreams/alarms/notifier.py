@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
+from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.models import Alarm
 
 _REASON_LENGTH = 2000
+#: Seconds; what is told by nobody for longer is told by another process.
+_LONGEST_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -79,3 +83,12 @@ class Notifier:
         Any exception means that nobody was told. Then it is called again with what is wrong a minute later.
         """
         raise NotImplementedError
+
+
+def check_timeout(given: Any) -> None:
+    """:raises ConfigurationError: nothing can be asked with such a TIMEOUT_S."""
+    is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    if not is_number or not 0 < given <= _LONGEST_TIMEOUT_S:
+        raise ConfigurationError(
+            f"TIMEOUT_S is {given!r}.", hint=f"It is a number of seconds above 0, to {_LONGEST_TIMEOUT_S}."
+        )

@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from tom_alertstreams.conf import Finding
+from tom_alertstreams.conf import Finding, configured_streams, switched_off
+from tom_alertstreams.delivery.failures import text_of
 from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.redaction import redact, remember_secret, remember_secrets
 
@@ -59,6 +60,8 @@ def alarm_settings() -> tuple[AlarmSettings | None, list[Finding]]:
         elif key != "NOTIFIERS":
             try:
                 numbers[known[key]] = _checked(key, value)
+                if key == "SILENT_HOURS":
+                    findings += _unknown_labels(numbers[known[key]])
             except ConfigurationError as error:
                 findings.append(_finding(error.message, error.hint or ""))
     notifiers, wrong = _notifiers(given.get("NOTIFIERS", ()))
@@ -98,17 +101,22 @@ def _notifier(entry: Any) -> Notifier:
         raise ConfigurationError(
             f"{type(error).__name__}: {error}.", hint="NAME is the dotted path of a Notifier class."
         ) from error
-    if not (isinstance(kind, type) and issubclass(kind, Notifier)):
+    if not (isinstance(kind, type) and issubclass(kind, Notifier) and kind.tell is not Notifier.tell):
         raise ConfigurationError(
-            f"{entry['NAME']} is no Notifier.", hint="Derive it from tom_alertstreams.alarms.notifier.Notifier."
+            f"{entry['NAME']} is no Notifier.",
+            hint="Derive it from tom_alertstreams.alarms.notifier.Notifier, and give it a tell().",
         )
     given = {str(key).lower(): tuple(v) if isinstance(v, list) else v for key, v in options.items()}
     try:
         notifier = kind(**given)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"its OPTIONS cannot be used: {error}.", hint="See docs/how-to/alarms.md.") from error
-    for secret in notifier.secrets():
-        remember_secret(secret)
+        for secret in notifier.secrets():
+            if isinstance(secret, str):  # None out of an environment variable
+                remember_secret(secret)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever the user's class does with what it is given
+        why = f"{type(error).__name__}: {text_of(error)}"
+        raise ConfigurationError(f"its OPTIONS cannot be used: {why}.", hint="See docs/how-to/alarms.md.") from error
     return notifier
 
 
@@ -121,6 +129,20 @@ def _checked(key: str, value: Any) -> Any:
         least = "from 0" if may_be_zero else "above 0,"
         raise ConfigurationError(f"{key} is {value!r}.", hint=f"It is a number {least} to {_LONGEST:,}.")
     return value
+
+
+def _unknown_labels(hours: float | Mapping[str, float]) -> list[Finding]:
+    """A key that is misspelt would be silence for its stream."""
+    streams, wrong = configured_streams()
+    unread = [finding.label for finding in wrong if finding.id == "W003"]
+    labels = [*(stream.label for stream in streams), *unread, *switched_off()]
+    there = ", ".join(labels) or "none"
+    named = hours if isinstance(hours, Mapping) else {}
+    return [
+        _finding(f"SILENT_HOURS has {label!r}, and there is no such stream.", f"Use a LABEL, or *. There is {there}.")
+        for label in named
+        if label not in ("*", *labels)
+    ]
 
 
 def _finding(message: str, hint: str) -> Finding:

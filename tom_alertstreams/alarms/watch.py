@@ -61,7 +61,7 @@ class Watch:
         with self._looking:
             try:
                 self._book.look()
-            except Exception as error:  # noqa: BLE001  (the database is away; or a fault of ours, which must stop nothing)
+            except BaseException as error:  # noqa: BLE001  (the database is away; or a fault of ours, which must stop nothing)
                 if not self._failing:
                     logger.warning("alarms cannot be looked after: %s: %s", type(error).__name__, text_of(error))
                 self._failing = True

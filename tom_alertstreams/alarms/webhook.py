@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from tom_alertstreams.exceptions import ConfigurationError
 
-from .notifier import Notice, Notifier
+from .notifier import Notice, Notifier, check_timeout
 
 #: Parts of an address that are shorter would blank ordinary words.
 _SHORTEST = 12
@@ -33,12 +33,18 @@ class WebhookNotifier(Notifier):
             usable = False
         if not usable or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
             raise ConfigurationError("URL is no web address.", hint="It begins with https:// or http://.")
+        if parts.username is not None:
+            raise ConfigurationError(
+                "URL has a login before the @, which would not be sent.",
+                hint="Use an address that needs none, or write a notifier: docs/how-to/alarms.md.",
+            )
+        check_timeout(self.timeout_s)
 
     def secrets(self) -> Iterable[str]:
         """The address, and what of it errors may show."""
         parts = urlsplit(self.url)
         rest = parts._replace(scheme="", netloc="").geturl()
-        shown = (rest, parts.path, parts.query, parts.password or "")
+        shown = (rest, parts.path, parts.query)
         return [self.url, *(part for part in shown if len(part) >= _SHORTEST)]
 
     def tell(self, notice: Notice) -> None:

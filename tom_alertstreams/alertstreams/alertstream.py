@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from tom_alertstreams.conf import Finding, StreamSettings, configured_streams, read_streams, stream_settings
 from tom_alertstreams.exceptions import ConfigurationError
-from tom_alertstreams.handlers import is_marked
+from tom_alertstreams.handlers import import_handler, is_marked
 from tom_alertstreams.logs import get_logger
 
 if TYPE_CHECKING:  # this module is imported by apps that are not loaded yet, so it must not import models
@@ -83,17 +83,10 @@ class AlertStream(abc.ABC):
 
     def _process_topic_handlers(self) -> dict[str, Callable[..., Any]]:
         """Import the functions that TOPIC_HANDLERS names."""
-        handlers = {}
-        for topic, entry in self.topic_handlers.items():
-            path = entry["HANDLER"] if isinstance(entry, dict) else entry
-            try:
-                handlers[topic] = import_string(path)
-            except ImportError as error:
-                raise ConfigurationError(
-                    f"handler {path!r} of topic {topic!r} cannot be imported: {error}",
-                    hint="Check the dotted path in TOPIC_HANDLERS, and that the app is installed.",
-                ) from error
-        return handlers
+        return {
+            topic: import_handler(entry["HANDLER"] if isinstance(entry, dict) else entry)
+            for topic, entry in self.topic_handlers.items()
+        }
 
     @abc.abstractmethod
     def listen(self) -> None:

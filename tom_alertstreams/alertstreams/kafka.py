@@ -23,6 +23,9 @@ from tom_alertstreams.topics import TopicKeys
 from .alertstream import AlertStream
 from .diagnosis import Failure
 
+#: What the tables have room for.
+_LONGEST_GROUP = 255
+
 
 class KafkaAlertStream(AlertStream):
     """Alerts from any Kafka broker. A handler without a mark gets the :class:`~tom_alertstreams.alerts.Alert`.
@@ -188,9 +191,11 @@ class KafkaAlertStream(AlertStream):
     def verify(self) -> None:
         """Build every handler's options and every topic's pattern now rather than at the first alert.
 
-        :raises ConfigurationError: one of them cannot be built, or the loop cannot work with CONFIG.
+        :raises ConfigurationError: one of them cannot be built, or the loop cannot work with GROUP_ID or CONFIG.
         """
         _ = self.bindings, self.topic_keys, self.start
+        _check_group(self.__dict__.get("group_id", ""), "GROUP_ID")
+        _check_group(str(self._config().get("group.id") or ""), "group.id in CONFIG")
         if type(self).listen is KafkaAlertStream.listen:
             _refuse_partitions_one_by_one(self._config())
 
@@ -222,6 +227,14 @@ class KafkaAlertStream(AlertStream):
 
     def _config(self) -> dict[str, Any]:
         return dict(self._option("config", {}))
+
+
+def _check_group(given: Any, name: str) -> None:
+    """:raises ConfigurationError: it cannot be kept."""
+    if not isinstance(given, str) or len(given) > _LONGEST_GROUP or not given.isprintable():
+        raise ConfigurationError(
+            f"{name} is {given!r}.", hint=f"It is a text of at most {_LONGEST_GROUP} characters, in one line."
+        )
 
 
 def _refuse_partitions_one_by_one(config: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from enum import Enum
+from typing import Final
 
 from django import db
 from django.db import connection, transaction
@@ -30,6 +31,10 @@ from tom_alertstreams.exceptions import (
 )
 from tom_alertstreams.models import Installation
 from tom_alertstreams.redaction import redact
+
+DATABASE_AWAY: Final = "the database cannot be reached"
+TABLES_MISSING: Final = "the tables of tom_alertstreams are not up to date: run ./manage.py migrate"
+TABLES_DENIED: Final = "the user of DATABASES in settings.py may not read the tables of tom_alertstreams: GRANT it"
 
 
 class Meaning(Enum):
@@ -54,6 +59,7 @@ _AWAY_STATES = ("08", "57P01", "57P02", "57P03", "53", "25006", "58")
 #: Deadlock, serialisation failure, lock not available, statement or lock timeout, idle-in-transaction timeout.
 _CONFLICT_STATE = "40"
 _CONTENTION_STATES = (_CONFLICT_STATE, "55P03", "57014", "25P03", "25P04")
+_DENIED_STATE = "42501"
 _ABORTED_STATE = "25P02"
 #: SQLite primary result codes: READONLY, IOERR, FULL, CANTOPEN, NOTADB … and BUSY, LOCKED.
 _SQLITE_AWAY = {8, 10, 13, 14}
@@ -89,6 +95,15 @@ def judge(error: BaseException) -> Meaning:
 def is_conflict(error: db.Error) -> bool:
     """Whether two transactions were in each other's way, so that one was undone: a deadlock, or not to be serialised."""
     return (_state_of(error) or "").startswith(_CONFLICT_STATE)
+
+
+def why_unknown(error: db.Error) -> str:
+    """Why the database has not told how the streams are, in words for everybody."""
+    if _state_of(error) == _DENIED_STATE:
+        return TABLES_DENIED
+    # SQLite has the same class of error for a table that is not there and for a file that cannot be read.
+    answered = isinstance(error, db.ProgrammingError) or "no such" in str(error)
+    return TABLES_MISSING if answered else DATABASE_AWAY
 
 
 def _state_of(error: db.Error) -> str | None:

@@ -176,7 +176,7 @@ class Supervisor:
         for thread in self.threads:
             tally, status = thread.status.tally, thread.status
             logger.info(
-                "%s is %s: received %d, done %d, rejected %d, waiting %d, dead %d, lag %s",
+                "%s is %s: received %d, done %d, rejected %d, retried %d, dead %d, lag %s",
                 status.label, status.state.label, tally["received"], tally["done"], tally["rejected"], tally["waiting"],
                 tally["dead"], "unknown" if status.lag is None else status.lag,
                 extra={"stream": status.label},

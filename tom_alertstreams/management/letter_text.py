@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pprint import pformat
+from shlex import quote
 from typing import Any
 
 from tom_alertstreams.delivery.letter_content import (
@@ -31,7 +32,7 @@ def group_lines(group: LetterGroup) -> Iterator[str]:
     yield f"{times(group)} since {moment(group.first_failed_at)}: {headline(group.error_class, group.error)}"
     where = f"{group.handler or 'no handler'}, stream {group.stream}, {group.topics}"
     waiting = f"; {group.waiting:,} of them wait for their next try" if group.waiting else ""
-    yield f"    {where}{waiting}; fingerprint {group.fingerprint}; for example {group.example}"
+    yield f"    {where}{waiting}; fingerprint {quote(group.fingerprint)}; for example {group.example}"
 
 
 def letter_line(letter: DeadLetter) -> str:

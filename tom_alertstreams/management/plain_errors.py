@@ -22,6 +22,8 @@ def plain_errors() -> Iterator[None]:
         raise CommandError(redact(str(error))) from error
     except KafkaException as error:
         raise CommandError(redact(f"Kafka's client: {error.args[0].str()}.")) from error
+    except OverflowError as error:  # of SQLite
+        raise CommandError("a number is larger than any in the database.") from error
     except DatabaseError as error:
         text = redact(str(error)).strip()
         raise CommandError(

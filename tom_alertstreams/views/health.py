@@ -10,8 +10,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from tom_alertstreams.delivery.failures import heal_connection
-from tom_alertstreams.status import health_of, stream_statuses, why_unknown
+from tom_alertstreams.delivery.failures import heal_connection, why_unknown
+from tom_alertstreams.status import health_of, stream_statuses
 
 
 # With ATOMIC_REQUESTS a database that is away fails before anything here is called.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.template.defaultfilters import pluralize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -49,7 +50,8 @@ def _words(counts: Sequence[int], first: datetime) -> str:
     if not most:
         return "No alerts in the last 24 hours"
     when = _clock(first, list(counts).index(most))
-    return f"{sum(counts):,} alerts in the last 24 hours, most of them at {when}: {most:,} in that hour"
+    total = sum(counts)
+    return f"{total:,} alert{pluralize(total)} in the last 24 hours, most of them at {when}: {most:,} in that hour"
 
 
 def _clock(first: datetime, hour: int) -> str:

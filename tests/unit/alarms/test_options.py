@@ -10,14 +10,15 @@ from django.core.checks import Warning, run_checks
 
 from tests.streams import entry
 from tom_alertstreams.alarms.mail import MailNotifier
-from tom_alertstreams.alarms.notifier import Notifier
+from tom_alertstreams.alarms.notifier import Notice, Notifier
 from tom_alertstreams.alarms.options import alarm_settings
 from tom_alertstreams.alarms.webhook import WebhookNotifier
 from tom_alertstreams.redaction import redact
 
 MAIL = "tom_alertstreams.alarms.mail.MailNotifier"
 WEBHOOK = "tom_alertstreams.alarms.webhook.WebhookNotifier"
-ME = {"NAME": MAIL, "OPTIONS": {"RECIPIENTS": ["me@observatory.org"]}}
+TELEGRAPH = f"{__name__}.Telegraph"
+ME: dict[str, Any] = {"NAME": MAIL, "OPTIONS": {"RECIPIENTS": ["me@observatory.org"]}}
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,35 @@ class Pager(Notifier):
 
     number: int = 0
 
+    def tell(self, notice: Notice) -> None:
+        """Nobody answers."""
+
+
+@dataclass(frozen=True)
+class Telegraph(Pager):
+    """One whose class does not expect what it is given."""
+
+    conf: Any = None
+    line: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.conf is not None:
+            self.conf["token"]
+
+    def secrets(self) -> list[Any]:
+        return [self.line, self.line[0] if self.line is not None else 7, "open sesame 3"]
+
 
 def test_nobody_is_to_be_told(settings: Any) -> None:
     assert alarm_settings() == (None, [])
 
 
 def test_all_of_it(settings: Any) -> None:
+    settings.ALERT_STREAMS = [
+        entry("b:1", "g", {"t": "one"}, label="ztf"),
+        {"LABEL": "broken"},
+        {"LABEL": "off", "ACTIVE": False},
+    ]
     hook = "https://hooks.slack.com/services/T000/B000/XXXXXXXX"
     settings.ALERT_STREAMS_ALARMS = {
         "NOTIFIERS": [
@@ -40,7 +64,7 @@ def test_all_of_it(settings: Any) -> None:
             {"NAME": f"{__name__}.Pager", "OPTIONS": {"NUMBER": 7}},
         ],
         "DOWN_MINUTES": 0,
-        "SILENT_HOURS": {"ztf": 30, "*": 0},
+        "SILENT_HOURS": {"ztf": 30, "broken": 1, "off": 2, "*": 0},
         "LETTERS_PER_HOUR": 5,
         "REPEAT_HOURS": 6,
     }
@@ -54,10 +78,25 @@ def test_all_of_it(settings: Any) -> None:
     assert "XXXXXXXX" not in redact(f"cannot connect to {hook}: no path '/services/T000/B000/XXXXXXXX'")
 
 
-def test_admins_get_mails_where_nobody_is_named(settings: Any) -> None:
-    settings.ADMINS = [("Me", "me@observatory.org")]
+@pytest.mark.parametrize("admin", [("Me", "me@observatory.org"), "me@observatory.org"])
+def test_admins_get_mails_where_nobody_is_named(settings: Any, admin: Any) -> None:
+    settings.ADMINS = [admin]
     settings.ALERT_STREAMS_ALARMS = {"NOTIFIERS": [MAIL]}
     assert alarm_settings()[1] == []
+
+
+@pytest.mark.parametrize("admins", ["me@observatory.org", [("Me",)], [("Me", "somewhere")], None])
+def test_admins_that_get_no_mail(settings: Any, admins: Any) -> None:
+    settings.ADMINS = admins
+    settings.ALERT_STREAMS_ALARMS = {"NOTIFIERS": [MAIL]}
+    [finding] = alarm_settings()[1]
+    assert "ADMINS is not a list of addresses" in finding.message
+
+
+def test_secrets_that_are_no_text_are_left_out(settings: Any) -> None:
+    settings.ALERT_STREAMS_ALARMS = {"NOTIFIERS": [TELEGRAPH]}
+    assert alarm_settings()[1] == []
+    assert "sesame" not in redact("open sesame 3")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +109,18 @@ def test_admins_get_mails_where_nobody_is_named(settings: Any) -> None:
         ({"NOTIFIERS": [{"NAME": MAIL, "OPTIONS": {"RECIPIENTS": "me@observatory.org"}}]}, "not a list of addresses"),
         ({"NOTIFIERS": [{"NAME": MAIL, "OPTION": {}}]}, "cannot be read"),
         ({"NOTIFIERS": [{"NAME": MAIL, "OPTIONS": {"RECIPIENT": []}}]}, "unexpected keyword argument 'recipient'"),
+        ({"NOTIFIERS": [{"NAME": TELEGRAPH, "OPTIONS": {"CONF": {}}}]}, "KeyError: 'token'"),
+        ({"NOTIFIERS": [{"NAME": TELEGRAPH, "OPTIONS": {"LINE": ""}}]}, "IndexError"),
+        ({"NOTIFIERS": [{"NAME": MAIL, "OPTIONS": {"RECIPIENTS": [""]}}]}, "not a list of addresses"),
+        ({"NOTIFIERS": [{"NAME": MAIL, "OPTIONS": {"RECIPIENTS": None}}]}, "not a list of addresses"),
+        *(
+            ({"NOTIFIERS": [{"NAME": name, "OPTIONS": {**options, "TIMEOUT_S": given}}]}, f"TIMEOUT_S is {given!r}")
+            for name, options in ((MAIL, ME["OPTIONS"]), (WEBHOOK, {"URL": "https://h.org/x"}))
+            for given in ("ten", 0, -1, None, float("inf"))
+        ),
+        ({"NOTIFIERS": [{"NAME": WEBHOOK, "OPTIONS": {"URL": "https://bot:pw@h.org/x"}}]}, "URL has a login"),
         ({"NOTIFIERS": ["no.such.Notifier"]}, "No module named"),
+        ({"NOTIFIERS": ["tom_alertstreams.alarms.notifier.Notifier"]}, "is no Notifier"),
         ({"NOTIFIERS": ["tom_alertstreams.models.Alarm"]}, "is no Notifier"),
         ({"NOTIFIERS": [{"NAME": WEBHOOK, "OPTIONS": {"URL": "file:///etc/passwd"}}]}, "URL is no web address"),
         ({"NOTIFIERS": [{"NAME": WEBHOOK, "OPTIONS": {"URL": "https://a b/"}}]}, "URL is no web address"),
@@ -80,6 +130,7 @@ def test_admins_get_mails_where_nobody_is_named(settings: Any) -> None:
         ({"NOTIFIERS": [ME], "DOWN_MINUTES": "10"}, "DOWN_MINUTES is '10'"),
         ({"NOTIFIERS": [ME], "REPEAT_HOURS": 0}, "REPEAT_HOURS is 0"),
         ({"NOTIFIERS": [ME], "SILENT_HOURS": {"ztf": -1}}, "SILENT_HOURS['ztf'] is -1"),
+        ({"NOTIFIERS": [ME], "SILENT_HOURS": {"zft": 1}}, "SILENT_HOURS has 'zft'"),
         ({"NOTIFIERS": [ME], "REPEAT_HOURS": float("inf")}, "REPEAT_HOURS is inf"),
         ({"NOTIFIERS": [ME], "DOWN_MINUTES": 1e9}, "DOWN_MINUTES is 1000000000.0"),
         ({"NOTIFIERS": [ME], "SILENT_HOURS": float("nan")}, "SILENT_HOURS is nan"),

@@ -69,8 +69,11 @@ def test_a_notifier_that_hangs_does_not_delay_the_stop(web: WebListener) -> None
     wait_until(lambda: not looks._thread.is_alive(), "the end of the thread")
 
 
-def test_the_last_look_tells_what_has_ended_the_process() -> None:
-    run(state=State.FUSE, ended=timezone.now())
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_last_look_tells_what_has_ended_the_process(killed: bool) -> None:
+    if killed:  # the process before
+        run(heard_s=9)
+    run(state=State.FUSE, began_s=5, ended=timezone.now())
     slate = Slate()
     Watch(AlarmSettings((slate,))).last_look(20)
     assert [notice.subject for notice in slate.told] == ["ztf: stopped by its fuse"]
@@ -104,6 +107,23 @@ def test_trouble_of_its_own_is_told_once_and_it_looks_again(
     assert [record.getMessage() for record in told] == [
         "alarms cannot be looked after: OperationalError: the server is away"
     ]
+
+
+@dataclass(frozen=True)
+class Leaves(Slate):
+    """Ends the program, as far as it can."""
+
+    def tell(self, notice: Notice) -> None:
+        super().tell(notice)
+        raise SystemExit("no such pager")
+
+
+def test_a_notifier_that_ends_programs_ends_no_watch(caplog: pytest.LogCaptureFixture) -> None:
+    run(state=State.FUSE)
+    leaves = Leaves()
+    with Watch(AlarmSettings((leaves,))):
+        wait_until(lambda: len(leaves.told) > 1, "a second look")
+    assert "alarm not told by Leaves: SystemExit: no such pager" in caplog.messages
 
 
 def test_no_session_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

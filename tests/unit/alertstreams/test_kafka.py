@@ -66,3 +66,19 @@ def test_a_group_that_gives_partitions_one_by_one_is_refused(config: dict[str, s
 def test_other_ways_to_share_partitions_are_taken() -> None:
     ways = {"partition.assignment.strategy": "roundrobin", "group.protocol": "classic"}
     make("127.0.0.1:1", "group", {"topic": "each"}, CONFIG=ways)
+
+
+@pytest.mark.parametrize("path", ["os.path", "os.sep"])
+def test_what_is_no_function_handles_nothing(path: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a function"):
+        KafkaAlertStream(BOOTSTRAP_SERVERS="127.0.0.1:1", TOPIC_HANDLERS={"a": path})
+
+
+@pytest.mark.parametrize(
+    "given", [{"GROUP_ID": 5}, {"GROUP_ID": "x" * 256}, {"GROUP_ID": "a\0b"}, {"CONFIG": {"group.id": "x" * 256}}]
+)
+def test_a_group_that_the_tables_cannot_hold_is_told_at_the_start(given: dict[str, Any]) -> None:
+    handlers = {"a": "tom_alertstreams.alertstreams.alertstream.alert_logger"}
+    stream = KafkaAlertStream(BOOTSTRAP_SERVERS="127.0.0.1:1", TOPIC_HANDLERS=handlers, **given)
+    with pytest.raises(ConfigurationError, match=r"GROUP_ID is|group\.id in CONFIG is"):
+        stream.verify()

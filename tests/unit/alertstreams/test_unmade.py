@@ -26,7 +26,7 @@ WRONG = [
     ({**SOUND, "NAME": "no.such.Stream"}, "the class no.such.Stream (NAME) cannot be imported"),
     (
         entry("127.0.0.1:1", "group", {"t": "tests.effects.handlers.absent"}),
-        "handler 'tests.effects.handlers.absent' of",
+        "handler 'tests.effects.handlers.absent' cannot",
     ),
     ({"NAME": SOUND["NAME"], "OPTIONS": {"TOPIC_HANDLERS": {}}}, "lack BOOTSTRAP_SERVERS"),
     ({"NAME": f"{__name__}.Hesitant", "OPTIONS": {"TOPIC_HANDLERS": {}}}, "OSError while the stream was made"),

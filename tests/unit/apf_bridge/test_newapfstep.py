@@ -93,7 +93,7 @@ class TestItRuns:
         assert command, said
         done = run(tmp_path / "my_step", "-m", "apf_bridge.run_step", *command[1].split())
         assert done.returncode == 0, done.stderr
-        assert "MyStep (contract 6.x): 3 messages in 1 batches" in done.stdout
+        assert "MyStep (contract 6.x): 3 messages in 1 batch" in done.stdout
         lines = (tmp_path / "my_step" / "results.csv").read_text().splitlines()
         assert lines[:2] == ["oid,candid,flux", "ZTF26aaaaaaa,3105287465115010002,100000.0"]
 
@@ -175,7 +175,7 @@ class TestTheContainer:
             process.wait()
         (result,) = fastavro.reader(io.BytesIO(message.value() or b""))
         assert result == {"oid": "ZTF26aaaaaaa", "candid": 3105287465115010002, "flux": FLUX}
-        assert "1 messages in 1 batches" in (tmp_path / "log").read_text()
+        assert "1 message in 1 batch" in (tmp_path / "log").read_text()
 
 
 def container(alerts: list[dict[str, Any]]) -> bytes:

@@ -172,7 +172,7 @@ def test_settings_in_yaml(tmp_path: Path) -> None:
         (tmp_path / "settings.yaml").write_text(yaml.safe_dump(content))
         options = () if number else ("--class", "own.step.Doubles")
         done = python("-m", "apf_bridge.run_step", "settings.yaml", *options, cwd=tmp_path)
-        assert "5 messages in 1 batches (5 done, 0 failed, 5 results)" in done.stdout, done.stderr
+        assert "5 messages in 1 batch (5 done, 0 failed, 5 results)" in done.stdout, done.stderr
     assert numbers(tmp_path / "o.csv") == [0, 2, 4, 6, 8] * 2
 
 
@@ -326,7 +326,7 @@ def test_a_large_csv_is_read_in_the_memory_of_a_small_one(tmp_path: Path) -> Non
         written(folder, {"CONSUMER_CONFIG": reading}, COUNTS)
         done = python("-c", PEAK, cwd=folder)
         assert done.returncode == 0, done.stderr
-        assert f"{rows} messages in {rows // 100} batches" in done.stdout
+        assert f"{rows} messages in {rows // 100} batch" in done.stdout
         peaks.append(int(done.stdout.split()[-1]))
         (folder / "in.csv").unlink()
     assert peaks[1] < peaks[0] + 10_000, peaks  # kB, of a file of 60 MB

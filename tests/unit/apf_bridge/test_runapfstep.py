@@ -140,7 +140,7 @@ class TestTargets:
         given = looking(4)
         given["MESSAGES"][1][1]["oid"] = ""
         with pytest.raises(
-            CommandError, match=r"4 messages in 1 batches \(2 done, 2 failed, 2 results\).*has no oid"
+            CommandError, match=r"4 messages in 1 batch \(2 done, 2 failed, 2 results\).*has no oid"
         ) as told:
             runapfstep(given, *FLAT)
         assert told.value.returncode == 1
@@ -253,7 +253,7 @@ class TestEnd:
     def test_a_signal_finishes_the_batch_in_hand_whatever_the_step_catches(self) -> None:
         before = signal.getsignal(signal.SIGTERM)
         told = runapfstep(looking(6), *FLAT, step="Stops")
-        assert "2 messages in 1 batches (2 done" in told
+        assert "2 messages in 1 batch (2 done" in told
         assert (AT_COMMIT, BaseTarget.objects.count()) == ([(False, 2)], 2)
         assert signal.getsignal(signal.SIGTERM) is before
 
@@ -265,7 +265,7 @@ class TestEnd:
     def test_progress_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(runner, "EVERY_S", 0.0)
         assert [line.split(" (")[0] for line in runapfstep(json_file(4)).splitlines()[:2]] == [
-            "2 messages in 1 batches",
+            "2 messages in 1 batch",
             "4 messages in 2 batches",
         ]
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django import db
 
-from tom_alertstreams.delivery.failures import Meaning, clean, fingerprint, judge
+from tom_alertstreams.delivery.failures import TABLES_DENIED, Meaning, clean, fingerprint, judge, why_unknown
 from tom_alertstreams.exceptions import BrokenTransaction, LookUpUnavailable
 from tom_alertstreams.redaction import remember_secrets
 
@@ -44,6 +44,11 @@ def test_postgresql_by_state(state: str, meaning: Meaning) -> None:
     driver = psycopg.errors.lookup(state)("as the server says")
     for outer in (db.OperationalError, db.InternalError, db.DataError):
         assert judge(wrapped(outer, driver)) is meaning
+
+
+def test_tables_that_may_not_be_read_are_no_missing_ones() -> None:
+    denied = psycopg.errors.InsufficientPrivilege("permission denied for table tom_alertstreams_streamrun")
+    assert why_unknown(wrapped(db.ProgrammingError, denied)) == TABLES_DENIED  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

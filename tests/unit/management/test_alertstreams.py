@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.test import Client
 
 from tests.unit.test_status import STREAM, State, run
 from tests.unit.views.test_streams import saying
+from tom_alertstreams.alarms.notifier import Notice, Notifier
 from tom_alertstreams.management.commands import alertstreams
 
 pytestmark = pytest.mark.django_db
@@ -89,3 +91,21 @@ def test_json_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     code, text = told("--json")
     assert (code, json.loads(text)["reason"]) == (1, "the database cannot be reached")
     assert "hunter2" not in text
+
+
+@dataclass(frozen=True)
+class Slate(Notifier):
+    """Whoever reads it is told."""
+
+    def tell(self, notice: Notice) -> None:
+        """Keep nothing."""
+
+
+def test_notify_says_which_notifier_is_left_out(settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    settings.ALERT_STREAMS_ALARMS = {"NOTIFIERS": [f"{__name__}.Slate"]}
+    assert told("--notify") == (0, "")
+    assert capsys.readouterr().err == ""
+    settings.ALERT_STREAMS_ALARMS["NOTIFIERS"].append("no.such.Notifier")
+    assert told("--notify") == (1, "")
+    assert "NOTIFIERS[1]: ModuleNotFoundError: No module named 'no'" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -66,6 +67,11 @@ class TestList:
             "",
             "1,205 in all. Read one: deadletters show ID. Mended: deadletters replay --fingerprint …",
         ]
+
+    def test_a_fingerprint_can_be_pasted(self) -> None:
+        letter(0, fingerprint="M31's image, later")
+        [pasted] = shlex.split(run("list")[0].partition("fingerprint ")[2].partition(";")[0])
+        assert run("replay", "--fingerprint", pasted)[0].startswith("1 dead letter: 1 done")
 
     def test_each(self) -> None:
         row = letter(7)
@@ -198,6 +204,16 @@ class TestShow:
     def test_a_number_that_is_none(self) -> None:
         with pytest.raises(CommandError, match="there is no dead letter 4711"):
             run("show", 4711)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("action", ["list", "replay", "dismiss"])
+def test_a_number_that_no_row_can_have(action: str) -> None:
+    try:
+        text, _ = run(action, 99999999999999999999)
+    except CommandError as error:  # of SQLite
+        text = str(error)
+    assert "No dead letter matches." in text or "larger than any" in text
 
 
 class TestReplay:

@@ -129,6 +129,12 @@ def test_counts_of_the_last_24_hours_only() -> None:
     assert found.sparkline.count("<rect") == 2
 
 
+def test_one_alert_is_one_alert() -> None:
+    run()
+    count("done", 1)
+    assert "1 alert in the last 24 hours" in card().sparkline
+
+
 def test_a_stream_without_alerts_has_a_sparkline_that_says_so() -> None:
     assert 'aria-label="No alerts in the last 24 hours"' in card().sparkline
 

@@ -12,9 +12,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from tom_alertstreams.alarms.book import Book
 from tom_alertstreams.alarms.options import alarm_settings
+from tom_alertstreams.delivery.failures import why_unknown
 from tom_alertstreams.management.plain_errors import plain_errors
 from tom_alertstreams.management.status_text import show
-from tom_alertstreams.status import described, health_of, stream_statuses, why_unknown
+from tom_alertstreams.status import described, health_of, stream_statuses
 
 
 class Command(BaseCommand):
@@ -36,14 +37,15 @@ class Command(BaseCommand):
         if not show():
             sys.exit(1)
 
-    @staticmethod
-    def _notify() -> bool:
+    def _notify(self) -> bool:
         settings, findings = alarm_settings()
+        reasons = [f"{finding.message} {finding.hint}" for finding in findings]
         if settings is None:
-            reasons = [f"{finding.message} {finding.hint}" for finding in findings]
             raise CommandError(" ".join(reasons) or "ALERT_STREAMS_ALARMS is not set: there is nobody to tell.")
+        for reason in reasons:
+            self.stderr.write(reason)
         with plain_errors():
-            return Book(settings).look()
+            return Book(settings).look() and not reasons
 
     def _json(self) -> bool:
         try:

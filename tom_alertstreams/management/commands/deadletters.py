@@ -15,6 +15,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
+from django.template.defaultfilters import pluralize
 
 from tom_alertstreams.alertstreams.find_stream import find_stream
 from tom_alertstreams.conf import configured_streams
@@ -166,7 +167,7 @@ class Command(BaseCommand):
     def _say_report(self, report: ReplayReport) -> None:
         became = report.became
         self._say(
-            f"{report.total:,} dead letters: {became['done']:,} done, {became['rejected']:,} rejected, "
+            f"{report.total:,} dead letter{pluralize(report.total)}: {became['done']:,} done, {became['rejected']:,} rejected, "
             f"{became['waiting']:,} waiting for a later try, {became['dead']:,} failed again."
         )
         for reason, n in report.left.items():

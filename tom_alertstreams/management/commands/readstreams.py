@@ -66,7 +66,7 @@ class Command(BaseCommand):
             control,
             shutdown_s=shutdown_s(),
             max_runtime_s=options["max_runtime"],
-            liveness_file=_writable(options["liveness_file"]),
+            liveness_file=options["liveness_file"],
         )
         # What is loaded by now stays for as long as the process: the garbage collector need not look at it again and again.
         gc.freeze()
@@ -78,6 +78,7 @@ class Command(BaseCommand):
             if options["metrics_port"] is not None:
                 statuses = [thread.status for thread in supervisor.threads]
                 beside.enter_context(_metrics(statuses, options["metrics_port"], options["metrics_address"]))
+            _require_writable(options["liveness_file"])
             code = supervisor.run()
             if code == NEEDS_YOU and watch is not None:
                 watch.last_look(_LAST_LOOK_S)
@@ -140,13 +141,13 @@ def _metrics(statuses: Sequence[Status], port: int, address: str) -> Iterator[No
         yield
 
 
-def _writable(path: Path | None) -> Path | None:
+def _require_writable(path: Path | None) -> None:
+    """Last of all: whoever runs the process believes in the file that is there."""
     try:
         if path is not None:
             path.touch()
     except OSError as error:
         raise CommandError(f"--liveness-file {path} cannot be written: {error.strerror or error}") from error
-    return path
 
 
 def _port(text: str) -> int:
