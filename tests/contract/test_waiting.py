@@ -248,7 +248,12 @@ def test_nobody_else_has_it_while_it_is_looked_up(broker: ScriptedBroker, topic:
 
 
 @pytest.mark.parametrize(
-    "where", ["loop.begin_keys", "intake.Intake.place", "waiting.WaitingAlerts.claim", "waiting.WaitingAlerts.release"]
+    "where",
+    [
+        "loop.begin_keys",
+        "intake.Intake.place",
+        *(f"waiting.WaitingAlerts.{c}" for c in ("claim", "release", "due_before")),
+    ],
 )
 def test_rows_of_ours_that_are_locked_are_waited_for(
     broker: ScriptedBroker, topic: str, group_id: str, where: str, monkeypatch: pytest.MonkeyPatch

@@ -42,7 +42,7 @@ from .offsets import Offsets, Progress, begin_keys
 from .preparing import Preparer
 from .runner import Runner
 from .runs import RunRecord, State, Status, fuse_is_blown
-from .source import AlertSource, Binding, Control
+from .source import AlertSource, Binding, Control, handlers_of
 from .waiting import WaitingAlerts
 from .watchdog import longest_silence_s
 
@@ -247,11 +247,7 @@ class DeliveryLoop:
     def _note_lags(self) -> None:
         """Where each of our topics goes to, and how far it is behind."""
         self.status.lags = self._intake.lags()
-        self.status.handlers = {}
-        for topic in {topic for topic, _ in self._intake.assigned}:
-            key = self.source.topic_keys.match(topic)
-            binding = self.source.bindings.get(key) if key is not None else None
-            self.status.handlers[topic] = binding.topic.handler if binding is not None else ""
+        self.status.handlers = handlers_of(self.source, {topic for topic, _ in self._intake.assigned})
 
     def _broker_is_down(self) -> bool:
         """No broker answers. librdkafka goes on trying by itself; we only say so until one answers again."""
@@ -374,8 +370,11 @@ class DeliveryLoop:
             return False
         if not self._errors.all_brokers_down and self._at_end():
             horizon = timezone.now() + timedelta(seconds=self._settings.retry.max_wait_s)
-            # Half-open nothing that waits is tried, so there is nothing to stay for.
-            comes = not self._fuse.half_open and self._waiting.due_before(horizon)
+            try:  # half-open nothing that waits is tried, so there is nothing to stay for
+                comes = not self._fuse.half_open and self._waiting.due_before(horizon)
+            except Exception as error:  # noqa: BLE001  (judged in the next line)
+                self._pause(self._judged(error))
+                return False
             return self._hourly.is_done and not comes
         if self.status.connected and not self._errors.all_brokers_down:
             return False
