@@ -106,7 +106,7 @@ class DeadLetter(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["group_id", "state", "next_attempt_at"], name="alertstreams_deadletter_due"),
+            models.Index(fields=["stream", "state", "next_attempt_at"], name="alertstreams_deadletter_due"),
             # All that groups and counts ask, so that the letters themselves, traceback and all, need not be read for them.
             models.Index(
                 fields=[

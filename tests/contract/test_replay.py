@@ -127,7 +127,8 @@ class TestOnce:
     ) -> None:
         """The process sleeps between the claim and its transaction, and another replays the same letters meanwhile."""
         bury(stream(handler))
-        hasty = stream(handler, delivery={"HANDLER_TIMEOUT_S": 1e-6})
+        no_time = dict.fromkeys(("HANDLER_TIMEOUT_S", "PREPARE_TIMEOUT_S", "BATCH_SECONDS"), 1e-6)
+        hasty = stream(handler, delivery=no_time)
         handle, overtaken = Runner.handle, list[ReplayReport]()
 
         def sleep_before(runner: Runner, *args: Any) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pkgutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -18,7 +20,7 @@ from tests.marks import CORE_TABLES
 from tests.streams import counts, effects, entry, make, publish, run_once
 from tom_alertstreams.alerts import Alert, Outcome
 from tom_alertstreams.delivery import replay, waiting
-from tom_alertstreams.delivery.waiting import WaitingAlerts
+from tom_alertstreams.delivery.waiting import WaitingAlerts, unclaimed
 from tom_alertstreams.handlers import alert_handler, batch_handler
 from tom_alertstreams.models import DeadLetter
 
@@ -29,6 +31,7 @@ pytestmark = [
 ]
 
 NOT_AT_ONCE = "tests.contract.test_waiting.not_at_once"
+LOOKED_UP = "tests.contract.test_waiting.not_at_once_looked_up"
 EACH_NOT_AT_ONCE = "tests.contract.test_waiting.each_not_at_once"
 
 
@@ -60,6 +63,21 @@ def each_not_at_once(alert: Alert) -> Outcome:
     return Outcome.done()
 
 
+#: For each look-up whether another process may have the alert that it is for.
+free_meanwhile: list[bool] = []
+
+
+def look_up(alerts: list[Alert]) -> None:
+    """Between the claim of an alert that has waited and its transaction."""
+    free_meanwhile.append(DeadLetter.objects.filter(unclaimed(timezone.now()), topic=alerts[0].topic).exists())
+
+
+@batch_handler(prepare=look_up)
+def not_at_once_looked_up(alerts: list[Alert], _found: None) -> list[Outcome]:
+    """As ``not_at_once``, with a look-up."""
+    return not_at_once(alerts)
+
+
 def _note_commit() -> None:
     tried_again.append(len(handlers.calls))
     handlers.calls.clear()
@@ -68,6 +86,7 @@ def _note_commit() -> None:
 @pytest.fixture(autouse=True)
 def _nothing_tried_yet() -> None:
     tried_again.clear()
+    free_meanwhile.clear()
 
 
 @contextmanager
@@ -95,10 +114,8 @@ class TestWhose:
         """Let an alert of a stream wait."""
 
         def wait(stream: str, topic: str, offset: int = 7, **row: Any) -> None:
-            row = {"group_id": group_id, "partition": 0, "next_attempt_at": timezone.now(), **row}
-            DeadLetter.objects.create(
-                cluster="cluster", state="waiting", stream=stream, topic=topic, offset=offset, **row
-            )
+            row = {"cluster": "cluster", "group_id": group_id, "next_attempt_at": timezone.now(), **row}
+            DeadLetter.objects.create(partition=0, state="waiting", stream=stream, topic=topic, offset=offset, **row)
 
         return wait
 
@@ -166,13 +183,32 @@ class TestWhose:
         wait("b", "topic-b")
         assert claimed("a") == []
 
-    def test_those_of_another_group_or_cluster_are_not_ours(
+    def test_those_of_its_own_before_it_had_this_group_or_broker_are_its_own(
         self, streams: dict[str, Any], wait: Callable[..., None], claimed: Callable[[str], list[str]]
     ) -> None:
+        """A new USERNAME is a new group where no GROUP_ID is given."""
         wait("b", "topic-b", group_id="another")
-        wait("gone", "topic-b", offset=8, group_id="another")
+        wait("b", "topic-b", offset=8, cluster="another")
+        assert claimed("a") == []
+        assert claimed("b") == ["topic-b"] * 2
+
+    def test_those_of_a_label_that_is_gone_and_of_another_group_or_cluster_are_not_ours(
+        self, streams: dict[str, Any], wait: Callable[..., None], claimed: Callable[[str], list[str]]
+    ) -> None:
+        wait("gone", "topic-b", group_id="another")
+        wait("gone", "topic-b", offset=8, cluster="another")
         assert claimed("b") == []
         assert claimed("a") == []
+
+    def test_a_new_group_strands_nothing(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
+        publish(broker, topic, 3)
+        with nothing_tried_again():
+            run_once(make(broker.bootstrap_servers, group_id, {topic: NOT_AT_ONCE}))
+        assert counts() == {"waiting": 3}
+        latest = {"START": "latest"}
+        run_once(make(broker.bootstrap_servers, f"{group_id}-new", {topic: NOT_AT_ONCE}, delivery=latest))
+        assert effects(topic) == [0, 1, 2]
+        assert not DeadLetter.objects.exists()
 
     def test_one_query_a_second_where_nothing_is_due(self, streams: dict[str, Any], wait: Callable[..., None]) -> None:
         wait("a", "topic-b")
@@ -193,6 +229,52 @@ class TestWhose:
             assert alerts.claim(10) == []
             wait("old", "topic-b")
             assert [alert.topic for alert in alerts.claim(10)] == ["topic-b"]
+
+
+@pytest.mark.parametrize("by", ["stream", "replay"])
+def test_nobody_else_has_it_while_it_is_looked_up(broker: ScriptedBroker, topic: str, group_id: str, by: str) -> None:
+    """A look-up may take longer than handlers do: or one of two processes would always take it from the other."""
+    publish(broker, topic, 1)
+    stream: Any = make(broker.bootstrap_servers, group_id, {topic: LOOKED_UP}, delivery={"HANDLER_TIMEOUT_S": 1e-6})
+    with nothing_tried_again():
+        run_once(stream)
+    free_meanwhile.clear()
+    if by == "replay":
+        list(replay.replay(DeadLetter.objects.all(), lambda _label: stream))
+    else:
+        run_once(stream)
+    assert free_meanwhile == [False]
+    assert effects(topic) == [0]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "loop.begin_keys",
+        "intake.Intake.place",
+        *(f"waiting.WaitingAlerts.{c}" for c in ("claim", "release", "due_before")),
+    ],
+)
+def test_rows_of_ours_that_are_locked_are_waited_for(
+    broker: ScriptedBroker, topic: str, group_id: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the lock is free again when we look: the life of the stream goes on."""
+    publish(broker, topic, 2)
+    whole = f"tom_alertstreams.delivery.{where}"
+    really, locked = pkgutil.resolve_name(whole), ["database is locked"]
+
+    def once_locked(*args: Any) -> Any:
+        if locked:
+            raise OperationalError(locked[0]) from sqlite3.OperationalError(locked.pop())
+        return really(*args)
+
+    monkeypatch.setattr(whole, once_locked)
+    status = run_once(make(broker.bootstrap_servers, group_id, {topic: NOT_AT_ONCE}))
+    assert not locked
+    assert "database is locked" in status.last_error
+    assert effects(topic) == [0, 1]
+    assert not DeadLetter.objects.exists()
+    assert counts() == {"waiting": 2, "done": 2}
 
 
 class TestHowMany:

@@ -14,8 +14,9 @@ from tests.faults.servers import Servers
 from tests.processes import Process
 
 _ALLOWED = 0.10
-#: A member that is silent for 2 * (BATCH_SECONDS + HANDLER_TIMEOUT_S) is expelled: 3 s, which the outage is longer than.
-_DELIVERY = {"BATCH_SECONDS": 0.5, "HANDLER_TIMEOUT_S": 1}
+#: A member that is silent for 2 * (BATCH_SECONDS + PREPARE_TIMEOUT_S + HANDLER_TIMEOUT_S) is expelled: 3 s, which the
+#: outage is longer than.
+_DELIVERY = {"BATCH_SECONDS": 0.5, "PREPARE_TIMEOUT_S": 0.5, "HANDLER_TIMEOUT_S": 0.5}
 #: Lines that a process may print in one outage, however long it is.
 _LINES = 40
 

@@ -13,8 +13,8 @@ from tests.faults.results import Result, Say, Size
 from tests.faults.servers import Servers
 from tests.processes import running
 
-#: A lease is twice this: how long a replay that was killed keeps its letters to itself.
-_HANDLER_TIMEOUT_S = 2
+#: A lease is twice their sum and BATCH_SECONDS (1): 6 s, for which a replay that was killed keeps its letters to itself.
+_DELIVERY = {"PREPARE_TIMEOUT_S": 1, "HANDLER_TIMEOUT_S": 1}
 _REPLAY = ("deadletters", "replay", "--all")
 
 
@@ -23,7 +23,7 @@ def poison(servers: Servers, folder: Path, size: Size, say: Say) -> Result:
     result = Result("poison")
     dice = Random(size.seed)
     poisoned = set(dice.sample(range(size.alerts), size.alerts // 100))
-    with night(servers, folder, delivery={"HANDLER_TIMEOUT_S": _HANDLER_TIMEOUT_S}) as a_night:
+    with night(servers, folder, delivery=_DELIVERY) as a_night:
         try:
             a_night.publish(size.alerts, poisoned)
             with reading(a_night, 2):

@@ -19,7 +19,7 @@ from tom_alertstreams.delivery.runs import Status
 from tom_alertstreams.delivery.source import Control
 from tom_alertstreams.delivery.supervisor import NEEDS_YOU, StreamThread, Supervisor
 from tom_alertstreams.exceptions import FuseBlown, RejectAlert, RetryLater
-from tom_alertstreams.models import DeadLetter, StreamRun
+from tom_alertstreams.models import DeadLetter, StreamPartition, StreamRun
 
 pytestmark = [CORE_TABLES, pytest.mark.usefixtures("fresh_handlers")]
 
@@ -122,6 +122,19 @@ class TestHalfOpen:
         assert StreamRun.objects.latest("pk").fuse_blown is False
         run_once(blown)
         assert not DeadLetter.objects.exists()
+
+    @pytest.mark.timeout(40)  # nothing would ever end it
+    def test_once_ends_where_nothing_new_comes(self, blown: Any, topic: str, caplog: pytest.LogCaptureFixture) -> None:
+        """What waits is not tried, so it is not waited for."""
+        handlers.trouble.clear()
+        StreamPartition.objects.update(next_offset=30)  # as seekstream does
+        with caplog.at_level("INFO"):
+            run_once(blown)
+        run = StreamRun.objects.latest("pk")
+        assert (run.state, run.fuse_blown) == ("stopped", True)
+        assert "nothing that waits was tried" in run.reason
+        assert run.reason in caplog.text
+        assert DeadLetter.objects.filter(state="waiting").count() == 2
 
     def test_closed_by_the_first_success(self, blown: Any, topic: str, group_id: str) -> None:
         """From then on it counts again as ever."""

@@ -47,10 +47,10 @@ class TestSlowHandler:
     def running(
         self, broker: ScriptedBroker, topic: str, group_id: str, gate: threading.Event, tmp_path: Path
     ) -> Iterator[threading.Thread]:
-        """The supervisor of a stream whose handler may take 0.05 s, in a thread; stuck is then what lasts over 0.2 s."""
+        """The supervisor of a stream whose handler may take 0.05 s, in a thread; stuck is then what lasts over 0.3 s."""
         publish(broker, topic, 3)
         config = {"max.poll.interval.ms": 60_000}
-        delivery = {"HANDLER_TIMEOUT_S": 0.05, "BATCH_SECONDS": 0.05}
+        delivery = dict.fromkeys(("HANDLER_TIMEOUT_S", "PREPARE_TIMEOUT_S", "BATCH_SECONDS"), 0.05)
         # Outside: inside it holds SQLite's lock, and nobody could write that it is stuck.
         handler = {"HANDLER": "tests.effects.handlers.one", "ATOMIC": False}
         stream = make(broker.bootstrap_servers, group_id, {topic: handler}, delivery=delivery, CONFIG=config)

@@ -16,6 +16,12 @@ from tom_alertstreams.exceptions import FuseBlown
 
 from .failures import text_of
 
+#: Why ``--once`` ended though alerts wait.
+FINISHED_HALF_OPEN = (
+    "finished. Its fuse had blown and no new alert has succeeded since, so nothing that waits was tried. It is tried when "
+    "one succeeds, or with MAX_CONSECUTIVE_FAILURES and MAX_FAILURE_SHARE of 0."
+)
+
 
 class Fuse:
     """Counts the first tries of one stream. Second tries, and alerts that asked to come later, do not count."""

@@ -33,8 +33,8 @@ from tom_alertstreams.models import Installation
 from tom_alertstreams.signals import turned
 
 from .broker_errors import ErrorMemory
-from .failures import heal_connection, public_text_of, text_of, wait_if_away
-from .fuse import Fuse
+from .failures import Meaning, heal_connection, judge, public_text_of, text_of, unavailable
+from .fuse import FINISHED_HALF_OPEN, Fuse
 from .hourly import Hourly
 from .intake import Intake
 from .ledger import Ledger
@@ -42,8 +42,9 @@ from .offsets import Offsets, Progress, begin_keys
 from .preparing import Preparer
 from .runner import Runner
 from .runs import RunRecord, State, Status, fuse_is_blown
-from .source import AlertSource, Binding, Control
+from .source import AlertSource, Binding, Control, handlers_of
 from .waiting import WaitingAlerts
+from .watchdog import longest_silence_s
 
 logger = get_logger(__name__)
 
@@ -112,8 +113,10 @@ class DeliveryLoop:
                 self._turn()
             self._note_lags()
             self._intake.mirror(wait=True)
-        asked = self.control.stopping.is_set()
-        self._say(State.STOPPED, "asked to stop" if asked else "finished")
+        if self.control.stopping.is_set():
+            self._say(State.STOPPED, "asked to stop")
+        else:
+            self._say(State.STOPPED, FINISHED_HALF_OPEN if self._fuse.half_open else "finished")
 
     def _open(self) -> bool:
         """Everything that must be known before the first alert; False if we were told to stop meanwhile."""
@@ -133,7 +136,7 @@ class DeliveryLoop:
         if self._patiently(lambda: begin_keys(offsets, intake.consumer, source.topic_keys, starts)) is None:
             return False
         self._ledger = ledger = Ledger(source.settings.label, cluster, source.group_id, self.status.tally)
-        self._waiting = WaitingAlerts(source, cluster, lease_s=2 * self._settings.handler_timeout_s)
+        self._waiting = WaitingAlerts(source, cluster, longest_silence_s(source.settings))
         self._fuse = Fuse(source.settings.label, self._settings, half_open=half_open)
 
         def runner(progress: Progress) -> Runner:
@@ -244,11 +247,7 @@ class DeliveryLoop:
     def _note_lags(self) -> None:
         """Where each of our topics goes to, and how far it is behind."""
         self.status.lags = self._intake.lags()
-        self.status.handlers = {}
-        for topic in {topic for topic, _ in self._intake.assigned}:
-            key = self.source.topic_keys.match(topic)
-            binding = self.source.bindings.get(key) if key is not None else None
-            self.status.handlers[topic] = binding.topic.handler if binding is not None else ""
+        self.status.handlers = handlers_of(self.source, {topic for topic, _ in self._intake.assigned})
 
     def _broker_is_down(self) -> bool:
         """No broker answers. librdkafka goes on trying by itself; we only say so until one answers again."""
@@ -344,12 +343,11 @@ class DeliveryLoop:
         if isinstance(error, KafkaException):
             self._intake.judge(error.args[0])
             return BrokerUnavailable(f"waiting for the broker: {error.args[0].str()}")
-        try:
-            wait_if_away(error)
-        except TransientError as away:
-            heal_connection()
-            return away
-        raise error
+        # A lock, too: no handler's, or its alert would have been judged. What is locked are our own rows.
+        if judge(error) not in (Meaning.AWAY, Meaning.CONTENTION):
+            raise error
+        heal_connection()
+        return error if isinstance(error, TransientError) else unavailable(error)
 
     def _pause(self, away: TransientError) -> None:
         """Handle nothing for a while, but keep our place in the group."""
@@ -372,7 +370,12 @@ class DeliveryLoop:
             return False
         if not self._errors.all_brokers_down and self._at_end():
             horizon = timezone.now() + timedelta(seconds=self._settings.retry.max_wait_s)
-            return self._hourly.is_done and not self._waiting.due_before(horizon)
+            try:  # half-open nothing that waits is tried, so there is nothing to stay for
+                comes = not self._fuse.half_open and self._waiting.due_before(horizon)
+            except Exception as error:  # noqa: BLE001  (judged in the next line)
+                self._pause(self._judged(error))
+                return False
+            return self._hourly.is_done and not comes
         if self.status.connected and not self._errors.all_brokers_down:
             return False
         if time.monotonic() - self._began > _ONCE_PATIENCE_S:

@@ -28,6 +28,7 @@ from .runner import Runner
 from .runs import Status
 from .source import AlertSource, Binding
 from .waiting import ClaimedLetters
+from .watchdog import longest_silence_s
 
 #: Letters claimed at once, at most.
 _AT_ONCE = 100
@@ -89,7 +90,7 @@ class _StreamReplay:
         self._source = source
         self._letters = letters
         self._report = report
-        self._claimed = ClaimedLetters(source, lease_s=2 * delivery.handler_timeout_s)
+        self._claimed = ClaimedLetters(source, longest_silence_s(source.settings))
         self._preparer = Preparer(label)
         self._runner = Runner(
             source,

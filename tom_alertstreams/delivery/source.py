@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -72,6 +72,13 @@ class AlertSource(Protocol):
 
         :raises DecodeError: the bytes are not what the stream's format says.
         """
+
+
+def handlers_of(source: AlertSource, topics: Iterable[str]) -> dict[str, str]:
+    """Topic → dotted path of its handler; empty: it has none."""
+    keys = {topic: source.topic_keys.match(topic) for topic in topics}
+    bindings = {topic: source.bindings.get(key) for topic, key in keys.items() if key is not None}
+    return {topic: binding.topic.handler if (binding := bindings.get(topic)) else "" for topic in keys}
 
 
 class Stopping(threading.Event):

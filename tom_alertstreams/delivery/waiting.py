@@ -96,17 +96,16 @@ class ClaimedLetters:
 
 
 class WaitingAlerts(ClaimedLetters):
-    """The waiting alerts of one stream.
+    """The waiting alerts of one stream: those of its label, of whatever group and cluster it was when it read them.
 
-    Streams of one group (two entries of one broker without a GROUP_ID) leave each other's alone. Those of a label that no
-    active entry of ALERT_STREAMS has any more are tried by the stream of the group that has a key for their topic.
+    So streams of one group (two entries of one broker without a GROUP_ID) leave each other's alone, and a stream that has
+    got another group, or another broker, leaves none behind. Those of a label that no active entry of ALERT_STREAMS has
+    any more are tried by the stream of their group that has a key for their topic.
     """
 
     def __init__(self, source: AlertSource, cluster: str, lease_s: float) -> None:
         super().__init__(source, lease_s)
-        self._of_group = DeadLetter.objects.filter(
-            cluster=cluster, group_id=source.group_id, state=DeadLetter.State.WAITING
-        )
+        self._of_group = Q(cluster=cluster, group_id=source.group_id)
         streams, findings = configured_streams()
         in_use = {*(stream.label for stream in streams), *(finding.label for finding in findings if finding.label)}
         self._in_use = sorted(in_use | {source.settings.label})
@@ -124,13 +123,14 @@ class WaitingAlerts(ClaimedLetters):
 
     def _rows(self) -> QuerySet[DeadLetter]:
         """Those of this stream, and those that nobody else would try."""
-        left = ~Q(stream__in=self._in_use)
+        waiting = DeadLetter.objects.filter(state=DeadLetter.State.WAITING)
+        left = self._of_group & ~Q(stream__in=self._in_use)
         if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
-            topics = self._of_group.filter(left).order_by().values_list("topic", flat=True).distinct()
+            topics = waiting.filter(left).order_by().values_list("topic", flat=True).distinct()
             self._left_topics = [topic for topic in topics if self._source.topic_keys.match(topic) is not None]
             self._looked_at = time.monotonic()
         ours = Q(stream=self._source.settings.label)
-        return self._of_group.filter(ours | (left & Q(topic__in=self._left_topics)) if self._left_topics else ours)
+        return waiting.filter(ours | (left & Q(topic__in=self._left_topics)) if self._left_topics else ours)
 
 
 def restore(source: AlertSource, row: DeadLetter) -> Alert:

@@ -30,9 +30,12 @@ _LOOK_EVERY_S = 1.0
 
 
 def longest_silence_s(stream: StreamSettings) -> float:
-    """How long a consumer may be without a poll before its group gives its partitions to others."""
+    """How long a consumer may be without a poll before its group gives its partitions to others.
+
+    What waits is leased to it for as long.
+    """
     settings = [stream.delivery, *(topic.delivery for topic in stream.topics)]
-    return 2 * max(delivery.batch_seconds + delivery.handler_timeout_s for delivery in settings)
+    return 2 * max(given.batch_seconds + given.prepare_timeout_s + given.handler_timeout_s for given in settings)
 
 
 class Watched(Protocol):
@@ -42,7 +45,7 @@ class Watched(Protocol):
 
     @property
     def settings(self) -> StreamSettings:
-        """With HANDLER_TIMEOUT_S and BATCH_SECONDS."""
+        """With HANDLER_TIMEOUT_S, PREPARE_TIMEOUT_S and BATCH_SECONDS."""
 
     def is_alive(self) -> bool:
         """Whether it still runs."""

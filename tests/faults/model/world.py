@@ -59,7 +59,8 @@ class Setup:
             "OPTIONS": {"BOOTSTRAP_SERVERS": "nowhere", "GROUP_ID": "model", "TOPIC_HANDLERS": topics},
             "DELIVERY": {
                 "BATCH_SIZE": self.batch_size,
-                "HANDLER_TIMEOUT_S": 10,
+                "PREPARE_TIMEOUT_S": 8,
+                "HANDLER_TIMEOUT_S": 1,  # with BATCH_SECONDS, leases of 20 s
                 "MAX_CONSECUTIVE_FAILURES": self.fuse,
                 "MAX_FAILURE_SHARE": 0,
                 "REJECTIONS_DAYS": 10_000,  # their times are not of the virtual clock

@@ -19,21 +19,24 @@ NOBODY = "127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
-    ("handler_timeout_s", "config", "interval_ms"),
+    ("handler_timeout_s", "prepare_timeout_s", "config", "interval_ms"),
     [
-        (300, {}, 602_000),
-        (20, {"session.timeout.ms": None}, 45_000),
-        (20, {"session.timeout.ms": "50000"}, 50_000),
-        (20, {"session.timeout.ms": 6000}, 42_000),
-        (50_000, {}, 86_400_000),
-        (20, {"max.poll.interval.ms": 60_000}, 60_000),
+        (300, 30, {}, 662_000),
+        (300, 90, {}, 782_000),
+        (10, 10, {"session.timeout.ms": None}, 45_000),
+        (10, 10, {"session.timeout.ms": "50000"}, 50_000),
+        (10, 10, {"session.timeout.ms": 6000}, 42_000),
+        (50_000, 30, {}, 86_400_000),
+        (20, 30, {"max.poll.interval.ms": 60_000}, 60_000),
     ],
 )
 def test_a_member_may_be_silent_for_as_long_as_handlers_take_and_a_session_lasts(
-    handler_timeout_s: float, config: dict[str, Any], interval_ms: int
+    handler_timeout_s: float, prepare_timeout_s: float, config: dict[str, Any], interval_ms: int
 ) -> None:
     """The client takes no interval that is shorter than a session or longer than a day."""
-    stream: Any = make(NOBODY, "g", {"t": "one"}, delivery={"HANDLER_TIMEOUT_S": handler_timeout_s}, CONFIG=config)
+    topic = {"HANDLER": "tests.effects.handlers.one", "PREPARE_TIMEOUT_S": prepare_timeout_s}
+    delivery = {"HANDLER_TIMEOUT_S": handler_timeout_s, "PREPARE_TIMEOUT_S": 1}
+    stream: Any = make(NOBODY, "g", {"t": topic}, delivery=delivery, CONFIG=config)
     if config.get("session.timeout.ms", 0) is None:  # as where CONFIG says nothing
         del stream.config["session.timeout.ms"], stream.config["heartbeat.interval.ms"]
     status = Status("test")
