@@ -14,7 +14,7 @@ class OutletAdmin(ReadOnlyAdmin):
     """Where the output of a step goes, and who sends it."""
 
     list_display = ("id", "name", "holder", "held_until")
-    search_fields = ("name__exact",)
+    search_fields = ("name",)
 
 
 @admin.register(OutboxMessage)
@@ -24,5 +24,5 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     list_display = ("id", "created", "topic", "outlet", "state", "attempts", "delivered")
     list_filter = ("state",)
     list_select_related = ("outlet",)
-    search_fields = ("topic__exact",)
+    search_fields = ("topic",)
     large = ("headers",)

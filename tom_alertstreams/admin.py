@@ -26,9 +26,6 @@ from .models import (
 )
 from .read_only_admin import ReadOnlyAdmin, StreamFilter
 
-#: Letters that are chosen by hand at most; more of them are chosen by a filter.
-_AT_ONCE = 1000
-
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
@@ -36,7 +33,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     list_display = ("id", "where", "stream", "what", "handler", "state", "attempts", "size", "first_failed_at")
     list_filter = ("state", StreamFilter)
-    search_fields = ("topic__exact", "fingerprint__exact", "error_class__exact")
+    search_fields = ("topic", "fingerprint", "error_class")
     search_help_text = "A topic, a cause or the class of an error, in full."
     large = ("traceback", "headers")
     actions = ("replay_them", "dismiss_them")
@@ -77,11 +74,11 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     def _begin(
         self, request: HttpRequest, kind: LetterAction.Kind, letters: QuerySet[DeadLetter]
     ) -> HttpResponseRedirect | None:
-        pks = list(letters.values_list("pk", flat=True)[: _AT_ONCE + 1])
-        if len(pks) > _AT_ONCE:
+        if request.POST.get("select_across") == "1":  # then also what came after the page was drawn
             where = _page("dead_letters")
-            self.message_user(request, f"These are more than {_AT_ONCE:,}. Choose by a filter: {where}", messages.ERROR)
+            self.message_user(request, f"Nothing was done. Choose all of them by a filter: {where}", messages.ERROR)
             return None
+        pks = list(letters.values_list("pk", flat=True))
         if not pks:  # and a filter without ids is one of all letters
             self.message_user(request, "None of these is there any more: they were handled meanwhile.", messages.ERROR)
             return None
@@ -95,7 +92,7 @@ class LetterActionAdmin(ReadOnlyAdmin):
 
     list_display = ("id", "started", "who", "kind", "total", "became", "finished")
     list_filter = ("kind",)
-    search_fields = ("who__exact",)
+    search_fields = ("who",)
     date_hierarchy = "started"
 
     def view_on_site(self, action: LetterAction) -> str | None:
@@ -108,7 +105,7 @@ class StreamPartitionAdmin(ReadOnlyAdmin):
     """How far each consumer group has come."""
 
     list_display = ("id", "group_id", "topic", "partition", "next_offset", "last_alert_at")
-    search_fields = ("topic__exact", "group_id__exact")
+    search_fields = ("topic", "group_id")
 
 
 @admin.register(SubscribedKey)
@@ -116,7 +113,7 @@ class SubscribedKeyAdmin(ReadOnlyAdmin):
     """Keys of TOPIC_HANDLERS, and when they were first used."""
 
     list_display = ("id", "group_id", "key", "first_used")
-    search_fields = ("key__exact", "group_id__exact")
+    search_fields = ("key", "group_id")
 
 
 @admin.register(StreamRun)
@@ -144,7 +141,7 @@ class OutcomeCountAdmin(ReadOnlyAdmin):
 
     list_display = ("id", "hour", "stream", "topic", "outcome", "code", "n")
     list_filter = (StreamFilter,)
-    search_fields = ("topic__exact", "code__exact")
+    search_fields = ("topic", "code")
 
 
 @admin.register(Rejection)
@@ -153,7 +150,7 @@ class RejectionAdmin(ReadOnlyAdmin):
 
     list_display = ("id", "time", "stream", "topic", "object_id", "code")
     list_filter = (StreamFilter,)
-    search_fields = ("object_id__exact",)
+    search_fields = ("object_id",)
     search_help_text = "The provider's name of the object, in full."
 
 

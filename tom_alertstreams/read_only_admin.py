@@ -63,9 +63,11 @@ class NewestRows(ChangeList):
     Few rows that a filter lets through would not be found before the whole table is looked through, however few are counted.
     """
 
-    def get_queryset(self, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
-        """With the bound."""
-        rows: models.QuerySet[Any] = super().get_queryset(*args, **kwargs)
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
+        """With the bound. No row has what PostgreSQL refuses to be asked for."""
+        rows: models.QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
+        if any("\0" in value for _, values in request.GET.lists() for value in values):
+            return rows.none()
         return rows if self.newer_than is None else rows.filter(pk__gt=self.newer_than)
 
     @cached_property
@@ -133,6 +135,22 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django itsel
         rows: models.QuerySet[Any] = super().get_queryset(request)
         rows = rows.defer(*self._bytes, *self.large).annotate(**sizes)
         return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        """Of the whole term, so that indexes lead to the rows and names may have spaces."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = models.Q()
+        for field in self.search_fields:
+            found |= self.found_by(request, field, term)
+        return queryset.filter(found), False
+
+    def found_by(self, request: HttpRequest, field: str, term: str) -> models.Q:
+        """Rows whose field is the term."""
+        return models.Q(**{field: term})
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """All."""

@@ -187,6 +187,66 @@ def test_old_rows_under_a_new_filter_are_told(
     wait_until(lambda: told(browser) == "", "the line to go", 10)
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "rows"),
+    [
+        (
+            "alerts/",
+            "id_stream",
+            "[...document.querySelectorAll('#came tbody tr')].map(row => row.cells[2].textContent)",
+        ),
+        ("rates/", "rates-stream", "[document.querySelector('#rates tbody tr').cells[1].textContent]"),
+    ],
+    ids=["alerts", "rates"],
+)
+def test_the_way_back_brings_the_filters_of_the_rows(page: Any, path: str, field: str, rows: str) -> None:
+    an_alert("3", stream="ztf")
+    an_alert("5", stream="alerce")
+    for stream, number in (("ztf", 3), ("alerce", 5)):
+        a_count(number, hour=datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0), stream=stream)
+    browser = page(f"{path}?stream=ztf")
+
+    def shown(stream: str, *numbers: str) -> None:
+        look = f"""return [new URLSearchParams(location.search).get('stream'),
+            document.getElementById('{field}').value, ...{rows}]"""
+        wait_until(lambda: browser.run(look) == [stream, stream, *numbers], f"the rows of {stream or 'all'}", 10)
+
+    shown("ztf", "3")
+    choose(browser, field, "alerce")
+    shown("alerce", "5")
+    choose(browser, field, "")
+    shown("", *(["5", "3"] if path == "alerts/" else ["8"]))
+    for _ in range(2):
+        browser.run("history.back()")
+        shown("alerce", "5")
+        browser.run("history.back()")
+        shown("ztf", "3")
+        browser.run("history.forward()")
+        shown("alerce", "5")
+        browser.run("history.forward()")
+        shown("", *(["5", "3"] if path == "alerts/" else ["8"]))
+
+
+def test_enter_in_a_filter_is_one_step_of_the_way_back(page: Any) -> None:
+    """The browser tells of a change and of a submission."""
+    an_alert("o1")
+    an_alert("o2")
+    browser = page("alerts/")
+    rows = "return document.querySelectorAll('#came tbody tr').length"
+    browser.run("""
+        window.answers = 0;
+        document.addEventListener('htmx:afterRequest', () => { window.answers += 1 });
+        document.getElementById('id_object').focus()
+    """)
+    steps = browser.run("return history.length")
+    browser.press("o", "1", "Enter")
+    wait_until(lambda: browser.run("return window.answers") == 2, "both answers", 10)
+    assert browser.run(rows) == 1
+    assert browser.run("return history.length") == steps + 1
+    browser.run("history.back()")
+    wait_until(lambda: browser.run(rows) == 2, "all alerts", 10)
+
+
 def test_a_click_leads_to_the_target_though_the_map_came_late(page: Any, monkeypatch: Any) -> None:
     def away(*arguments: Any) -> Any:
         raise RuntimeError("as where the database is away")

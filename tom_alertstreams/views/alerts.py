@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.generic import TemplateView
 
-from tom_alertstreams.tables import AlertTable, utc
-
 from .entries import Entry, Page, Place, read_page
 from .filters import Chosen
+from .tables import AlertTable, utc
 
 PER_PAGE: Final = 50
 PER_FILE: Final = 10_000
@@ -49,9 +48,12 @@ class Alerts(TemplateView):
 
 
 @require_safe
-def alerts_csv(request: HttpRequest) -> StreamingHttpResponse:
+def alerts_csv(request: HttpRequest) -> StreamingHttpResponse | HttpResponseBadRequest:
     """The newest of the list as CSV, with positions and times as exact as they are stored."""
-    rows = map(csv.writer(_Echo()).writerow, chain([_HEAD], map(_row, _newest(Chosen(request)))))
+    chosen = Chosen(request)
+    if chosen.problems:  # a program would take the file for all that was asked for
+        return HttpResponseBadRequest("\n".join(chosen.problems), content_type="text/plain; charset=utf-8")
+    rows = map(csv.writer(_Echo()).writerow, chain([_HEAD], map(_row, _newest(chosen))))
     return StreamingHttpResponse(
         rows, content_type="text/csv", headers={"Content-Disposition": 'attachment; filename="alerts.csv"'}
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +13,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 
 from tom_alertstreams.activity import Activity, Runs, TopicActivity, activities, first_hour, recent_runs
+from tom_alertstreams.delivery.gaps import MADE_ANEW
 from tom_alertstreams.redaction import redact
 from tom_alertstreams.status import StreamStatus, TopicStatus, described, stream_statuses
 from tom_alertstreams.topics import HEARTBEAT_TOPICS
@@ -67,17 +68,24 @@ class Card:
 
     @property
     def gaps(self) -> list[dict[str, Any]]:
-        """Alerts that the broker did not have any more, in the runs that are shown."""
+        """Alerts that the broker did not have any more, in the runs that are shown; ``missing`` is None: nobody knows.
+
+        A topic that was made anew or cut short says nothing of what was in it.
+        """
         found = [gap for run in (self.runs.newest if self.runs else ()) for gap in run.gaps]
         return [
             {
                 **gap,
-                "missing": gap["found"] - gap["expected"],
+                "missing": gap["found"] - gap["expected"] if _is_counted(gap) else None,
                 "reason": redact(gap["reason"]),
                 "time": parse_datetime(gap["time"]),
             }
             for gap in found
         ]
+
+
+def _is_counted(gap: Mapping[str, Any]) -> bool:
+    return bool(gap["found"] > gap["expected"] and gap["reason"] != MADE_ANEW)
 
 
 def stream_cards(*, is_staff: bool, now: datetime | None = None) -> list[Card]:

@@ -127,6 +127,7 @@ class Chosen:
         alerts = AlertFilter(given, request.visible.alerts, request=request)
         rejections = RejectionFilter(given, Rejection.objects.all(), request=request)
         self.form = alerts.form
+        self._unknown = sorted(set(given) - set(self.form.fields))
         self.alerts: Alerts | None = None
         self.rejections: Rejections | None = None
         if not self.form.is_valid():
@@ -137,6 +138,14 @@ class Chosen:
             self.alerts = Alerts(alerts.qs, *times, indexed=bool(value["object"] or value["target"]))
         if rejections.is_valid() and not rejections.qs.query.is_empty():
             self.rejections = Rejections(rejections.qs, *times, indexed=bool(value["object"]))
+
+    @property
+    def problems(self) -> list[str]:
+        """What of the request is no filter, or cannot be read."""
+        unreadable = [
+            f"{self.form.fields[name].label}: {error}" for name, errors in self.form.errors.items() for error in errors
+        ]
+        return [f"There is no filter {name}." for name in self._unknown] + unreadable
 
     @property
     def codes(self) -> list[str]:

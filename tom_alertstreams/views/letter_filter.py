@@ -82,14 +82,15 @@ class IdsField(forms.Field):
 class LetterFilterForm(forms.Form):
     """The filter that a person fills in. Its names are those of the command's options."""
 
-    stream = forms.CharField(required=False, max_length=100)
+    # Not stripped: names that others gave, which may begin or end in a space.
+    stream = forms.CharField(required=False, max_length=100, strip=False)
     topic = forms.CharField(required=False, max_length=249, label="Topic, or glob")
     error = forms.CharField(required=False, max_length=255, label="Class of the error")
     text = forms.CharField(required=False, max_length=200, label="Words")
     older_than = AgeField(required=False, max_length=10, label="Older than")
     newer_than = AgeField(required=False, max_length=10, label="Newer than")
-    handler = forms.CharField(required=False, max_length=255, widget=forms.HiddenInput)
-    fingerprint = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    handler = forms.CharField(required=False, max_length=255, strip=False, widget=forms.HiddenInput)
+    fingerprint = forms.CharField(required=False, max_length=64, strip=False, widget=forms.HiddenInput)
     state = forms.MultipleChoiceField(
         required=False, choices=DeadLetter.State.choices, widget=forms.CheckboxSelectMultiple, label="State"
     )

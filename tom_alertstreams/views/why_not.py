@@ -12,9 +12,9 @@ from django.db.models.functions import Length
 from tom_alertstreams.conf import configured_streams
 from tom_alertstreams.ingest.visible import Visible
 from tom_alertstreams.models import DeadLetter, OutcomeCount, Rejection
-from tom_alertstreams.tables import utc
 
 from .entries import Alerts, Entry, Rejections
+from .tables import utc
 
 #: Of each kind, the newest.
 SHOWN: Final = 20

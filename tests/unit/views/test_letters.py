@@ -160,6 +160,19 @@ class TestFilters:
         again = staff.get(f"{ROOT}each/?{query_of(form.chosen)}")
         assert sorted(shown.pk for shown in again.context["letters"]) == pks
 
+    def test_spaces_at_the_ends_of_names_are_of_the_names(self, staff: Client) -> None:
+        """The fingerprint of a RetryLater is the beginning of its reason, cut wherever it may be."""
+        letter(0, stream=" ztf ", handler=" h ", fingerprint=" not in the archive ")
+        letter(1, stream="ztf", handler="h", fingerprint="not in the archive")
+        for query in ("stream=+ztf+", "handler=+h+", "fingerprint=+not+in+the+archive+"):
+            [shown] = staff.get(f"{ROOT}each/?{query}").context["letters"]
+            assert shown.place == "ztf_20261122[0]@0"
+        buttons = set(re.findall(r'action="([^"]*begin[^"]*fingerprint[^"]*)"', staff.get(ROOT).content.decode()))
+        assert len(buttons) == 2
+        for address in buttons:
+            staff.post(unescape(address), pressed("dismiss"))
+        assert list(LetterAction.objects.values_list("total", flat=True)) == [1, 1]
+
     @pytest.mark.parametrize(
         "query",
         ["older_than=abc", "older_than=0d", "state=gone", "letter=x", "letter=0", f"letter={10**30}", "streem=ztf",

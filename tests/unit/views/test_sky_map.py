@@ -15,10 +15,10 @@ from django.utils import timezone
 import tom_alertstreams.urls
 from tests.unit.views.rows import EVIL, a_class, a_target, an_alert
 from tom_alertstreams.ingest.models import TargetAlert
-from tom_alertstreams.tables import utc
 from tom_alertstreams.views import sky_map
 from tom_alertstreams.views.mollweide import galactic, mollweide
 from tom_alertstreams.views.plotly_js import plotly_url
+from tom_alertstreams.views.tables import utc
 
 POINTS = "/alertstreams/sky/points.json"
 pytestmark = pytest.mark.django_db

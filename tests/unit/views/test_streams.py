@@ -17,7 +17,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from tests.unit.test_status import STREAM, State, run
-from tom_alertstreams.models import OutcomeCount, StreamPartition
+from tom_alertstreams.delivery.gaps import CUT_OFF, MADE_ANEW
+from tom_alertstreams.models import OutcomeCount, StreamPartition, StreamRun
 from tom_alertstreams.signals import describing
 from tom_alertstreams.status import ADVICE
 from tom_alertstreams.views.cards import Card, stream_cards
@@ -216,8 +217,23 @@ class TestWhoSeesWhat:
     def test_staff_see_runs_and_gaps(self, staff: Client) -> None:
         page = text(staff)
         assert "1 run in the last 7 days" in page
-        assert "a[3]: 7, from offset 90 on (2026-11-26 03:04:05 UTC): deleted" in page
+        assert "a[3]: 7 missing, from offset 90 on (2026-11-26 03:04:05 UTC): deleted" in page
         assert page.count("secret-host") == 2  # in the reason too
+
+    @pytest.mark.parametrize(
+        ("expected", "found", "reason"), [(9000, 0, MADE_ANEW), (9000, 8950, CUT_OFF), (90, 9997, MADE_ANEW)]
+    )
+    def test_where_it_is_not_known_how_many_are_missing(
+        self, staff: Client, expected: int, found: int, reason: str
+    ) -> None:
+        gap = {"topic": "a", "partition": 3, "expected": expected, "found": found, "reason": reason, "time": ""}
+        StreamRun.objects.update(gaps=[gap])
+        page = text(staff)
+        assert (
+            f"a[3]: read from offset {found} on instead of {expected}; how many are missing is not known: {reason}"
+            in page
+        )
+        assert "Alerts that the broker does not have any more" in page
 
     def test_the_number_of_dead_letters_leads_staff_to_them(self, client: Client) -> None:
         address = f"{reverse('tom_alertstreams:dead_letters')}?stream=ztf"
