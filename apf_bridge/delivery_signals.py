@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils import timezone
 
-from tom_alertstreams.signals import housekeeping, turned
+from tom_alertstreams.delivery.letters import chunks
+from tom_alertstreams.signals import housekeeping, replayed, turned
 
 from .models import OutboxMessage, Outlet
 
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
     from .options import StepOptions
     from .step_host import StepHost
 
-#: Rows that one statement deletes, so that SQLite's only writer's lock is never held for long.
-_AT_ONCE: Final = 5_000
-#: How long that goes on in one hour (seconds).
-_MOST_S: Final = 10.0
+#: Rows that one statement deletes, so that SQLite's only writer's lock is never held for long; and that are looked up in one
+#: query, which passes over the old rows of other outlets too.
+_AT_ONCE: Final = 1_000
+_LOOKED_UP: Final = 10_000
 
 
 def follow_streams() -> None:
     """Connect to the signals of the delivery."""
     turned.connect(publish, dispatch_uid="apf_bridge.publish")
+    replayed.connect(end_replay, dispatch_uid="apf_bridge.end_replay")
     housekeeping.connect(keep_house, dispatch_uid="apf_bridge.keep_house")
 
 
@@ -39,35 +41,42 @@ def publish(source: Any, ending: bool, **_kwargs: Any) -> None:
                 stack.callback(host.close)
         return
     for host in hosts:
-        host.begin()
-        if host.publisher is not None:
-            host.publisher.turn()
+        host.turn()
 
 
-def keep_house(source: Any, **_kwargs: Any) -> None:
+def end_replay(source: Any, **_kwargs: Any) -> None:
+    """Say goodbye to the steps that have tried letters again. Whoever runs their stream sends what they have put out."""
+    with ExitStack() as stack:
+        for host in hosts_of(source):
+            stack.callback(host.close, sending=False)
+
+
+def keep_house(source: Any, **_kwargs: Any) -> Iterator[int]:
     """Forget what was delivered OUTBOX_DAYS ago, also of steps that were renamed or removed: as they last said.
 
-    Alerts wait for it, so what takes too long is left for the next hour.
+    :returns: what is to be advanced between alerts, until nothing is left.
     """
     for options in steps_of(source):
         name = options.host(source.settings.label).outlet_name
         Outlet.objects.filter(name=name).exclude(keep_days=options.outbox_days).update(keep_days=options.outbox_days)
-    over = time.monotonic() + _MOST_S
-    for outlet in Outlet.objects.all():
-        for _ in prune(outlet):
-            if time.monotonic() >= over:
-                return
+    return chain.from_iterable(map(prune, Outlet.objects.all()))
 
 
 def prune(outlet: Outlet) -> Iterator[int]:
-    """Delete what an outlet has delivered more than its days ago, in short transactions.
+    """Delete what an outlet has delivered more than its days ago, the oldest first, in short transactions.
 
     :returns: for each, how many rows it has deleted.
     """
     before = timezone.now() - timedelta(days=outlet.keep_days)
     rows = OutboxMessage.objects.filter(outlet=outlet, state=OutboxMessage.State.DELIVERED, delivered__lt=before)
-    while some := list(rows.values_list("pk", flat=True)[:_AT_ONCE]):
-        yield OutboxMessage.objects.filter(pk__in=some).delete()[0]
+    rows = rows.order_by("delivered")  # which has an index
+    while pks := list(rows.values_list("pk", flat=True)[:_LOOKED_UP]):
+        deleted = 0
+        for some in chunks(pks, _AT_ONCE):
+            deleted += (now := OutboxMessage.objects.filter(pk__in=some).delete()[0])
+            yield now
+        if not deleted:  # another process is at it
+            return
 
 
 def hosts_of(source: Any) -> list[StepHost]:

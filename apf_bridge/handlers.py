@@ -35,11 +35,21 @@ def _handled(ready: Sequence[tuple[Alert, list[dict[str, Any]]]], options: StepO
     host = options.host(alerts[0].stream)
     results = host.run(records, [alert for alert, found in ready for _ in found])
     outputs = host.recorder.take()
-    if outputs and host.publisher is not None:
+    outcomes = _outcomes(results, alerts, options)
+    unfinished = any(outcome.kind in ("failed", "retry") for outcome in outcomes)
+    if outputs and unfinished and len(alerts) > 1:
+        raise PermanentError(
+            "An alert of the batch is not finished.", hint="It is tried alone: nothing of it may be put out."
+        )
+    if outputs and not unfinished and host.publisher is not None:
         store(host.publisher.outlet(), outputs, alerts)
         host.publisher.has_more = True
+    return iter(outcomes)
+
+
+def _outcomes(results: Sequence[Any], alerts: Sequence[Alert], options: StepOptions) -> Sequence[Outcome]:
     if not options.makes_targets:
-        return iter([Outcome.done()] * len(alerts))
+        return [Outcome.done()] * len(alerts)
     from .results import write_results  # needs the TOM Toolkit
 
-    return iter(write_results(results, alerts, options))
+    return write_results(results, alerts, options)

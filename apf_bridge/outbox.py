@@ -52,7 +52,8 @@ class Recorder:
 
     def take(self) -> list[Output]:
         """What was put out; nothing is kept of it."""
-        outputs, self.outputs = self.outputs, []
+        outputs = [*self.outputs]
+        del self.outputs[: len(outputs)]  # a thread of the step may have put out more meanwhile
         return outputs
 
     def producer(self, params: Mapping[str, Any], *_args: Any, **_kwargs: Any) -> RecordingProducer:

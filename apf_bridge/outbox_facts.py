@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Final
 
-from django.db.models import Count, Min, OuterRef, QuerySet, Subquery
+from django.db.models import DateTimeField, Field, IntegerField, OuterRef, Subquery
 
 from tom_alertstreams.signals import describing
 
 from .models import OutboxMessage, Outlet
 
 State = OutboxMessage.State
+#: Not more are counted: pages ask every few seconds.
+_COUNTED: Final = 10_000
 
 
 def tell_of_outboxes() -> None:
@@ -24,24 +26,29 @@ def outbox_facts(labels: Sequence[str], **_kwargs: Any) -> dict[str, list[str]]:
     """Stream → a line for each of its steps. One query."""
     found: dict[str, list[str]] = {}
     outlets = Outlet.objects.annotate(
-        pending=_of(State.PENDING, Count("pk")),
-        oldest=_of(State.PENDING, Min("created")),
-        refused=_of(State.REFUSED, Count("pk")),
+        pending=_first(State.PENDING, "COUNT(*)", IntegerField()),
+        oldest=_first(State.PENDING, "MIN(created)", DateTimeField()),
+        refused=_first(State.REFUSED, "COUNT(*)", IntegerField()),
     )
     for outlet in outlets.order_by("name"):
         for label in labels:
             if outlet.name.startswith(f"{label}: "):
                 step = outlet.name.removeprefix(f"{label}: ")
-                found.setdefault(label, []).append(
-                    _words(step, outlet.pending or 0, outlet.oldest, outlet.refused or 0)
-                )
+                found.setdefault(label, []).append(_words(step, outlet.pending, outlet.oldest, outlet.refused))
     return found
 
 
-def _of(state: OutboxMessage.State, what: Count | Min) -> Subquery:
-    """Of an outlet's messages in a state; None where there is none. Those that are delivered are many, and not looked at."""
-    rows: QuerySet[Any] = OutboxMessage.objects.filter(outlet=OuterRef("pk"), state=state)
-    return Subquery(rows.order_by().values("outlet").annotate(told=what).values("told"))
+class _First(Subquery):
+    """Something of all rows of a subquery together, which may have a limit."""
+
+    template = "(SELECT %(what)s FROM (%(subquery)s) first_ones)"
+
+
+def _first(state: OutboxMessage.State, what: str, output: Field[Any, Any]) -> _First:
+    """Of an outlet's first messages in a state, as their index has them. Delivered ones are many: nobody asks for them."""
+    rows = OutboxMessage.objects.filter(outlet=OuterRef("pk"), state=state)
+    ordered = rows.order_by("producer", "pk") if state is State.PENDING else rows
+    return _First(ordered.values("created")[: _COUNTED + 1], what=what, output_field=output)
 
 
 def _words(step: str, pending: int, oldest: datetime | None, refused: int) -> str:
@@ -49,9 +56,13 @@ def _words(step: str, pending: int, oldest: datetime | None, refused: int) -> st
     if oldest is None:
         told += "all is on its broker."
     else:
-        told += (
-            f"{pending:,} not on the broker yet, the oldest since {oldest.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC."
-        )
-    return told + (
-        f" {refused:,} refused by the broker and given up: ./manage.py stepoutbox list says why." if refused else ""
-    )
+        since = f"{oldest.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+        since = f"some since {since} or longer" if pending > _COUNTED else f"the oldest since {since}"
+        told += f"{_number(pending)} not on the broker yet, {since}."
+    if refused:
+        told += f" {_number(refused).capitalize()} refused by the broker and given up: ./manage.py stepoutbox list says why."
+    return told
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}"

@@ -34,6 +34,9 @@ LEASE: Final = timedelta(seconds=10)
 LONGEST_LEASE: Final = timedelta(minutes=10)
 #: How long to look at an outlet that seems empty, or that another process has.
 _LOOK_EVERY_S: Final = 1.0
+#: How long an outlet is kept where messages wait for a producer that the step does not have here: another process may have it,
+#: where the step makes it on demand.
+_KEPT_WITH_ORPHANS_S: Final = 10.0
 #: How long the end of a stream waits until everything is out.
 END_S: Final = 15.0
 #: A full outbox is told when it has so many messages, and again at every doubling.
@@ -53,7 +56,7 @@ class Publisher:
         self._me = uuid.uuid4()
         self._outlet: Outlet | None = None
         self._senders: dict[str, Sender] = {}
-        self._renew_at = self._look_at = self._count_at = self._blocked_until = 0.0
+        self._renew_at = self._look_at = self._count_at = self._blocked_until = self._held_since = 0.0
         #: When the last turn was, and the longest time between two: a batch is handled there, in which nothing is renewed.
         self._turned_at: float | None = None
         self._longest_s = 0.0
@@ -93,14 +96,12 @@ class Publisher:
         try:
             while time.monotonic() < deadline:
                 self.turn()
-                in_hand = any(sender.in_hand for sender in self._senders.values())
-                if self._refused or not (in_hand or self._waiting()[0]):
+                if self._refused or not (self._in_hand or self._waiting()[0]):
                     break
                 self._hear(0.05)
         finally:
-            self._forget()
-            Outlet.objects.filter(name=self.name, holder=self._me).update(holder=None, held_until=None)
-            self._renew_at = self._look_at = 0.0
+            self._let_go()
+            self._look_at = 0.0
             self._turned_at = None
             self.has_more = True
 
@@ -113,6 +114,11 @@ class Publisher:
             self._blocked_until = self._look_at
             return
         waiting, orphans = self._waiting()
+        if orphans and not self._in_hand and now >= self._held_since + _KEPT_WITH_ORPHANS_S:
+            self._count(now, orphans)
+            self._let_go()
+            self._blocked_until = now + 2 * _LOOK_EVERY_S
+            return
         self.has_more = False
         for sender in self._senders.values():
             sender.has_more = False
@@ -131,10 +137,17 @@ class Publisher:
         ours = Outlet.objects.filter(free, pk=self.outlet().pk)
         # Asked first: also an UPDATE that finds nothing takes SQLite's only writer's lock.
         held = ours.exists() and ours.update(holder=self._me, held_until=moment + lease)
+        if held and not self._renew_at:
+            self._held_since = now
         self._renew_at = now + lease.total_seconds() / 3 if held else 0.0
         if not held:
             self._forget()
         return bool(held)
+
+    def _let_go(self) -> None:
+        self._forget()
+        Outlet.objects.filter(name=self.name, holder=self._me).update(holder=None, held_until=None)
+        self._renew_at = 0.0
 
     def _lease(self) -> timedelta:
         """Two thirds of it are left at least when a batch begins: more than the longest took."""
@@ -165,8 +178,9 @@ class Publisher:
             return []
         # A row of a smaller id may have been committed after one that is in hand already.
         pks = sorted(pk for name in names for pk in self._oldest(name)[: sender.most])[: sender.most]
-        sender.has_more = len(pks) == sender.most
-        new = [pk for pk in pks if pk not in sender.in_hand][: sender.room]
+        new = [pk for pk in pks if pk not in sender.in_hand]
+        sender.has_more = len(pks) == sender.most or len(new) > sender.room
+        new = new[: sender.room]
         return list(OutboxMessage.objects.filter(pk__in=new).order_by("pk")) if new else []
 
     def _oldest(self, name: str) -> QuerySet[OutboxMessage, int]:
@@ -182,6 +196,10 @@ class Publisher:
         if name not in self._senders:
             self._senders[name] = Sender(self.name, name, self._params, self._client_log)
         return self._senders[name]
+
+    @property
+    def _in_hand(self) -> bool:
+        return any(sender.in_hand for sender in self._senders.values())
 
     def _hear(self, timeout_s: float) -> None:
         """Serve the reports of librdkafka, and write them down."""

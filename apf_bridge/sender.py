@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,9 +26,16 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 #: Rows that one UPDATE marks.
 _MARKED_AT_ONCE: Final = 2000
 
-#: A message is at fault, not the broker: it is refused however often it is sent.
+#: A message is at fault, not the broker: it is refused however often it is sent. A broker says so of a whole request, in
+#: which others may be well.
 _REFUSALS: Final = frozenset(
-    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD, KafkaError.TOPIC_EXCEPTION}
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+    }
 )
 
 
@@ -41,10 +49,12 @@ class _InHand:
     delivered: list[int]
     refused: list[tuple[int, str]]
     failed: list[tuple[int, str]]
+    #: Rows of requests that were refused for one of them.
+    doubted: list[int]
 
     @classmethod
     def nothing(cls) -> _InHand:
-        return cls(set(), [], [], [])
+        return cls(set(), [], [], [], [])
 
 
 class Sender:
@@ -61,8 +71,9 @@ class Sender:
         self._blocked_until = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._told: set[str] = set()
-        #: How many messages it may have in hand.
+        #: How many messages it may have in hand; and how many while it looks for the one that a request is refused for.
         self.most = 0
+        self._at_once = math.inf
         #: More waits for it in the outbox than it took.
         self.has_more = False
 
@@ -74,7 +85,9 @@ class Sender:
     @property
     def room(self) -> int:
         """How many messages it takes now: none for a while after a failure."""
-        return 0 if time.monotonic() < self._blocked_until else max(0, self.most - len(self._in_hand.rows))
+        if time.monotonic() < self._blocked_until:
+            return 0
+        return max(0, int(min(self.most, self._at_once)) - len(self._in_hand.rows))
 
     @property
     def is_connected(self) -> bool:
@@ -95,7 +108,7 @@ class Sender:
 
     def _hand_over(self, row: OutboxMessage) -> bool:
         """False where nothing more can be handed over now."""
-        in_hand = self._in_hand
+        in_hand, alone = self._in_hand, self._at_once == 1
 
         def reported(error: KafkaError | None, _message: Message | None) -> None:
             if row.pk not in in_hand.rows:
@@ -103,10 +116,12 @@ class Sender:
             in_hand.rows.discard(row.pk)
             if error is None:
                 in_hand.delivered.append(row.pk)
-            elif _is_refusal(error, row):
+            elif _is_refusal(error, row, alone):
                 in_hand.refused.append((row.pk, redact(error.str())))
+            elif error.code() in _REFUSALS:
+                in_hand.doubted.append(row.pk)
             else:
-                in_hand.failed.append((row.pk, redact(error.str())))
+                in_hand.failed.append((row.pk, f"{redact(error.str())} (topic {row.topic})"))
 
         headers = [(name, None if text is None else base64.b64decode(text)) for name, text in row.headers]
         headers.append(("id", str(row.message_id).encode()))
@@ -121,8 +136,9 @@ class Sender:
             self.has_more = True
             return False
         except KafkaException as error:
+            alone = True  # no broker was asked
             reported(error.args[0], None)
-            return _is_refusal(error.args[0], row)
+            return _is_refusal(error.args[0], row, alone)
         return True
 
     def _connected(self) -> Producer:
@@ -147,6 +163,7 @@ class Sender:
                 : len(done)
             ]  # only now: where the database was away they are written at the next turn
             self._pause_s = _FIRST_PAUSE_S
+            self._at_once *= 2
             self._told.clear()
         while in_hand.refused:
             pk, reason = in_hand.refused[0]
@@ -157,6 +174,14 @@ class Sender:
             pk, reason = in_hand.failed[0]
             _note(pk, reason, OutboxMessage.State.PENDING)
             self._back_off(reason)
+        elif in_hand.doubted:
+            self._narrow()
+
+    def _narrow(self) -> None:
+        """Begin again with the oldest, half as many at once, until the one at fault is alone. What is well doubles it again."""
+        self._at_once = max(1, (len(self._in_hand.rows) + len(self._in_hand.doubted)) // 2)
+        self.forget()
+        self.has_more = True
 
     def _back_off(self, reason: str) -> None:
         """Begin again with the oldest message after a while: to send the later ones now would change the order."""
@@ -193,10 +218,10 @@ def _note(pk: int, reason: str, state: str) -> None:
     )
 
 
-def _is_refusal(error: KafkaError, row: OutboxMessage) -> bool:
-    """The message is at fault: also where the step named a partition that its topic does not have."""
+def _is_refusal(error: KafkaError, row: OutboxMessage, alone: bool) -> bool:
+    """The message is at fault: also where no topic can be called as its own, or lacks the partition that the step named."""
     no_such_partition = row.partition is not None and error.code() == KafkaError._UNKNOWN_PARTITION
-    return error.code() in _REFUSALS or no_such_partition
+    return (alone and error.code() in _REFUSALS) or error.code() == KafkaError.TOPIC_EXCEPTION or no_such_partition
 
 
 def _bytes(value: Any) -> bytes | None:

@@ -77,9 +77,20 @@ class StepHost:
         other.recorder.params.update(self.recorder.params)
         self.recorder.params = other.recorder.params
 
-    def begin(self) -> None:
+    def turn(self) -> None:
+        """Between two batches: make the step if need be, keep what its own threads have put out, and send.
+
+        :raises FatalStreamError: it cannot be made.
+        """
+        self.begin(serving=True)
+        self._store_rest()
+        if self.publisher is not None:
+            self.publisher.turn()
+
+    def begin(self, serving: bool = False) -> None:
         """Make the step, before the stream's first alert: so its producers are known, and no alert is to blame where it fails.
 
+        :param serving: this process runs the stream: Prometheus finds the step here.
         :raises FatalStreamError: it cannot be made, or what it puts out would go nowhere.
         """
         if self._step is not None:
@@ -88,7 +99,7 @@ class StepHost:
         begin_stream(self.recorder)
         try:
             with output_to(self.recorder):
-                self._step = self._made()
+                self._step = self._made(serving)
         except (TransientError, Error):  # something is away: the stream waits
             raise
         except ConfigError as error:
@@ -116,19 +127,15 @@ class StepHost:
         metrics: list[Measured] = []
         self.begin()
         step = self._step
-        self.recorder.take()  # what a call that failed has left there
         self._observed()
         try:
             with output_to(self.recorder):
                 for message in self._as_consumed(messages, alerts, step.contract):
                     results += self._one(step, message, metrics)
-        except (Exception, SystemExit) as error:
-            stage = life_cycle.stage_of(error) or "a batch"
-            logger.warning(
-                "%s: %s failed in %s: %s: %s", self.stream, self.path, stage, type(error).__name__, text_of(error)
-            )
-            if self._prometheus is not None and len(messages) == 1:
-                self._prometheus.count("failed", 1)
+        except BaseException as error:
+            self.recorder.take()  # of a call that failed nothing is put out
+            if isinstance(error, (Exception, SystemExit)):
+                self._note_failure(error, len(messages))
             raise
         if self._prometheus is not None:
             transaction.on_commit(partial(self._prometheus.count, "done", len(messages)))
@@ -137,8 +144,10 @@ class StepHost:
             transaction.on_commit(partial(self._send_metrics, step, metrics, observed))
         return results
 
-    def close(self) -> None:
+    def close(self, sending: bool = True) -> None:
         """The stream ends: the step's ``tear_down``, if it was ever made, and the rest of its output and metrics is sent.
+
+        :param sending: False: the outbox keeps its output, for the process that runs the stream.
 
         A failure of the step here, ``sys.exit()`` among them, is only logged: its batches are committed.
         """
@@ -149,9 +158,17 @@ class StepHost:
                 self._ended("the flush of its metrics", partial(life_cycle.flush_metrics, step))
         finally:
             end_stream(self.recorder)
-            if self.publisher is not None:
+            if sending and self.publisher is not None:
                 self.publisher.end()
             self._publisher = None
+
+    def _note_failure(self, error: BaseException, messages: int) -> None:
+        stage = life_cycle.stage_of(error) or "a batch"
+        logger.warning(
+            "%s: %s failed in %s: %s: %s", self.stream, self.path, stage, type(error).__name__, text_of(error)
+        )
+        if self._prometheus is not None and messages == 1:
+            self._prometheus.count("failed", 1)
 
     def _ended(self, what: str, last_call: Callable[[], None]) -> None:
         try:
@@ -163,7 +180,6 @@ class StepHost:
 
     def _tear_down(self, step: Any) -> None:
         """Steps put out here what they have kept till the end."""
-        self.recorder.take()
         try:
             with output_to(self.recorder):
                 step._tear_down()
@@ -173,9 +189,15 @@ class StepHost:
     def _store_rest(self) -> None:
         """What was put out in no batch."""
         outputs = self.recorder.take()
-        if outputs and self.publisher is not None:
+        if not outputs or self.publisher is None:
+            return
+        try:
             with transaction.atomic():
                 store(self.publisher.outlet(), outputs, [])
+        except Error:  # the database is away: at the next turn
+            self.recorder.outputs[:0] = outputs
+            raise
+        self.publisher.has_more = True
 
     def _observed(self) -> list[Observation]:
         return self._prometheus.take() if self._prometheus is not None else []
@@ -193,8 +215,8 @@ class StepHost:
                 self.stream, self.path, type(error).__name__, text_of(error),
             )  # fmt: skip
 
-    def _made(self) -> Any:
-        parts = Parts(consumer=self._consumer, prometheus_metrics=self._served())
+    def _made(self, serving: bool) -> Any:
+        parts = Parts(consumer=self._consumer, prometheus_metrics=self._served() if serving else None)
         step = make_step(self._step_class, copied(self._config), parts)
         refuse_silence(step)
         step._write_success = lambda: None  # __SUCCESS__ says that all is read, and a stream goes on

@@ -285,6 +285,7 @@ class TestAnswers:
         """Alerts do not wait for a million rows; with --once all are gone in the end."""
         monkeypatch.setattr(hourly, "_AT_ONCE", 3)
         monkeypatch.setattr(hourly, "_AT_A_TURN_S", 0.0)
+        monkeypatch.setattr(hourly, "_AT_MOST_S", 0.0)
         left: list[int] = []
         old = timezone.now() - timedelta(days=8)
         Rejection.objects.bulk_create(

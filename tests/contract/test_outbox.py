@@ -14,9 +14,9 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apf_bridge import publisher, sender
+from apf_bridge import delivery_signals, publisher, sender
 from apf_bridge.checks import check_outbox
-from apf_bridge.delivery_signals import hosts_of, keep_house
+from apf_bridge.delivery_signals import hosts_of
 from apf_bridge.models import OutboxMessage, Outlet
 from apf_bridge.outbox import Output, Recorder, store
 from apf_bridge.publisher import Publisher
@@ -35,9 +35,11 @@ from tests.contract.running_steps import (
 from tests.marks import CORE_AND_STEPS
 from tests.steps import consumed
 from tests.streams import in_a_thread, make, run_once
-from tom_alertstreams.delivery import loop
+from tom_alertstreams.delivery import hourly, loop
+from tom_alertstreams.delivery.broker_errors import ErrorMemory
+from tom_alertstreams.delivery.hourly import Hourly
 from tom_alertstreams.delivery.intake import Intake
-from tom_alertstreams.delivery.runs import State
+from tom_alertstreams.delivery.runs import State, Status
 from tom_alertstreams.exceptions import LookUpUnavailable
 
 pytestmark = [CORE_AND_STEPS, pytest.mark.both_databases, pytest.mark.usefixtures("steps", "fresh_handlers")]
@@ -322,6 +324,29 @@ class TestProducersOfTheStepsOwn:
         assert pending() == 2
         assert caplog.text.count("for the producer gone#1, which the step does not have now") == 1
 
+    def test_whoever_lacks_one_lets_another_process_send_its_messages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A standby, which gets no alerts, never makes the producer that its step makes on demand."""
+        monkeypatch.setattr(publisher, "_KEPT_WITH_ORPHANS_S", 0.2)
+        monkeypatch.setattr(publisher, "_LOOK_EVERY_S", 0.1)
+        params = {"FIRST#1": {"bootstrap.servers": "127.0.0.1:1"}, "SECOND#1": {"bootstrap.servers": "127.0.0.1:1"}}
+        standby, working = (
+            Publisher("test: own.Step", {"FIRST#1": params["FIRST#1"]}),
+            Publisher("test: own.Step", params),
+        )
+        standby.turn()
+        assert not working._hold(time.monotonic())
+        store(working.outlet(), [Output("SECOND#1", "out", None, b"1")], [])
+
+        def has_it() -> bool:
+            standby.turn()
+            working.turn()
+            return bool(working._sender("SECOND#1").in_hand)
+
+        until(has_it)
+        monkeypatch.setattr(publisher, "END_S", 0.1)
+        for one in (standby, working):
+            one.end()
+
     def test_a_change_of_params_leaves_nothing_behind(self, broker: ScriptedBroker, topic: str, group_id: str) -> None:
         publish(broker, topic, range(5))
         run_once(stream(broker, group_id, topic, "Corrector"))
@@ -373,6 +398,18 @@ class TestWhatAStepChooses:
         steps.trouble.append(raising(KeyError("late"), stage="sent", n=1))
         run_once(stream(broker, group_id, topic, "ProducesInThreads"))
         assert [message.content["n"] for message in consumed(broker, f"{topic}-out", 1)] == [0]
+
+    def test_what_a_thread_of_the_step_puts_out_between_two_batches_is_sent(
+        self, broker: ScriptedBroker, topic: str, group_id: str
+    ) -> None:
+        """As a summary each minute."""
+        publish(broker, topic, range(3))
+        made = stream(broker, group_id, topic, "Corrector")
+        [host] = hosts_of(made)
+        with in_a_thread(made):
+            until(lambda: OutboxMessage.objects.filter(state="delivered").count() == 3)
+            host._step.producer.produce({"oid": "summary", "n": 3, "probability": 1.0})
+            until(lambda: OutboxMessage.objects.filter(state="delivered").count() == 4)
 
     def test_of_several_streams_it_cannot_be_told_whose_it_is(self) -> None:
         recorders = [Recorder({}), Recorder({})]
@@ -487,20 +524,30 @@ class TestHousekeeping:
         gone[30].messages.all().delete()
         assert list(OutboxMessage.objects.order_by("pk").values_list("pk", flat=True)) == [row.pk for row in rows[1:]]
 
-    def test_alerts_do_not_wait_for_a_million_rows(self, topic: str, group_id: str) -> None:
-        """What is not deleted in time is deleted an hour later."""
+    def test_alerts_do_not_wait_for_a_million_rows(
+        self, topic: str, group_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Some are deleted in every turn of the stream, the oldest first, until none is left."""
         outlets = [Outlet.objects.create(name=f"test: removed.Step{n}", keep_days=7) for n in range(2)]
         for outlet in outlets:
             store(outlet, [Output("PRODUCER_CONFIG", "out", None, b"1")] * 6, [])
-        OutboxMessage.objects.update(state="delivered", delivered=timezone.now() - timedelta(days=8))
+        for days, row in enumerate(OutboxMessage.objects.order_by("pk"), start=8):
+            row.state, row.delivered = "delivered", timezone.now() - timedelta(days=days)
+            row.save()
         source = make("127.0.0.1:1", group_id, {topic: "one"})
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("apf_bridge.delivery_signals._AT_ONCE", 2)
-            patch.setattr("apf_bridge.delivery_signals._MOST_S", 0.0)
-            for left in (10, 8, 6):
-                keep_house(source=source, sender=None)
-                assert OutboxMessage.objects.count() == left
-        keep_house(source=source, sender=None)
+        monkeypatch.setattr(delivery_signals, "_AT_ONCE", 2)
+        monkeypatch.setattr(hourly, "_AT_MOST_S", 0.0)
+        monkeypatch.setattr(hourly, "_AT_A_TURN_S", 0.0)
+        work = Hourly(source, ErrorMemory(Status("test")))
+        work.begin()
+        oldest = max(outlets[0].messages.values_list("pk", flat=True))
+        for left in (10, 8, 6, 4):
+            assert not work.is_done
+            work.go_on()
+            assert OutboxMessage.objects.count() == left
+            assert not OutboxMessage.objects.filter(pk=oldest).exists()
+        while not work.is_done:
+            work.go_on()
         assert not OutboxMessage.objects.exists()
 
     def test_a_check_tells_what_is_late_and_what_was_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from django import db
 from django.utils import timezone
@@ -17,8 +18,10 @@ from .failures import Meaning, fingerprint, heal_connection, judge, text_of
 from .letters import chunks
 from .source import AlertSource
 
-#: How long rows are deleted between two groups of alerts (seconds), and how many in one transaction.
-_AT_A_TURN_S = 0.1
+#: How long that goes on between two groups of alerts: this part of the stream's time, within these limits (seconds).
+_PART_OF_TIME = 0.05
+_AT_A_TURN_S, _AT_MOST_S = 0.1, 1.0
+#: Rows that are deleted in one transaction.
 _AT_ONCE = 500
 #: Rows looked up in one query: each passes over the old rows of other streams too.
 _LOOKED_UP = 10_000
@@ -39,38 +42,45 @@ class Hourly:
         """
         self._source = source
         self._errors = errors
-        self._forgetting: Iterator[int] | None = None
+        #: What is left of this hour's work: whose it is, and what is to be advanced until nothing comes.
+        self._left: list[tuple[str, Iterator[Any]]] = []
+        self._went_on = time.monotonic()
         #: What has failed at its last try → the cause.
         self._told: dict[str, str] = {}
 
     @property
     def is_done(self) -> bool:
         """Nothing of this hour's work is left."""
-        return self._forgetting is None
+        return not self._left
 
     def begin(self) -> None:
         """The hour has come."""
-        for receiver, answer in housekeeping.send_robust(type(self._source), source=self._source):
-            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', repr(receiver))}"
-            self._note(name, answer if isinstance(answer, Exception) else None)
         settings = self._source.settings
         days = max(topic.delivery.rejections_days for topic in settings.topics)
-        self._forgetting = forget_rejections(settings.label, days)
+        self._left = [("The deletion of old rejections", forget_rejections(settings.label, days))]
+        for receiver, answer in housekeeping.send_robust(type(self._source), source=self._source):
+            name = f"{receiver.__module__}.{getattr(receiver, '__qualname__', repr(receiver))}"
+            if isinstance(answer, Iterator):
+                self._left.append((name, answer))
+            else:
+                self._note(name, answer if isinstance(answer, Exception) else None)
 
     def go_on(self) -> None:
-        """Delete old rows for a moment; what is left then is for the next turn of the loop."""
-        if self._forgetting is None:
-            return
-        over = time.monotonic() + _AT_A_TURN_S
-        failed = None
-        try:
-            for _ in self._forgetting:
-                if time.monotonic() >= over:
-                    return
-        except Exception as error:  # noqa: BLE001  (a database that is away is met by the next alert too)
-            failed = error
-        self._forgetting = None
-        self._note("The deletion of old rejections", failed)
+        """Do some of it; what is left then is for the next turn of the loop."""
+        now = time.monotonic()
+        part = _PART_OF_TIME * (now - self._went_on)
+        over, self._went_on = now + max(_AT_A_TURN_S, min(part, _AT_MOST_S)), now
+        while self._left:
+            name, work = self._left[0]
+            failed = None
+            try:
+                for _ in work:
+                    if time.monotonic() >= over:
+                        return
+            except Exception as error:  # noqa: BLE001  (a database that is away is met by the next alert too)
+                failed = error
+            del self._left[0]
+            self._note(name, failed)
 
     def _note(self, what: str, error: Exception | None) -> None:
         if error is None:

@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from tom_alertstreams.exceptions import ConfigurationError, NoHandler, PartitionLost, TransientError
 from tom_alertstreams.models import DeadLetter
 from tom_alertstreams.redaction import redact
+from tom_alertstreams.signals import replayed
 
 from .failures import heal_connection, unavailable
 from .fuse import Fuse
@@ -115,6 +116,7 @@ class _StreamReplay:
                 else:
                     yield from self._topic(binding, pks)
         finally:
+            replayed.send_robust(type(self._source), source=self._source)
             self._preparer.close()
 
     def _topic(self, binding: Binding, pks: Sequence[int]) -> Iterator[ReplayReport]:

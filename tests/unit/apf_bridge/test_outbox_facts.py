@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from apf_bridge import outbox_facts
 from apf_bridge.models import OutboxMessage, Outlet
 from tom_alertstreams.status import described
 
@@ -39,3 +40,17 @@ def test_outboxes_are_told_of_in_one_query(django_assert_num_queries: Any) -> No
             "1 refused by the broker and given up: ./manage.py stepoutbox list says why.",
         ]
     }
+
+
+@pytest.mark.django_db
+@pytest.mark.both_databases
+def test_not_more_are_counted_than_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_facts, "_COUNTED", 2)
+    outlet = Outlet.objects.create(name="ztf: mytom.steps.Xmatch")
+    for state in (State.PENDING, State.REFUSED):
+        for hour in (3, 4, 5, 2):  # the last is not looked at
+            message(outlet, state, hour)
+    assert described(["ztf"])["ztf"] == [
+        "Outbox of mytom.steps.Xmatch: more than 2 not on the broker yet, some since 2026-11-26 03:12 UTC or longer. "
+        "More than 2 refused by the broker and given up: ./manage.py stepoutbox list says why."
+    ]
