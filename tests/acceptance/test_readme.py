@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
+import apf_bridge
 from tests.acceptance.documents import DOCS, DOCUMENTS, OTHERS, ROOT, SHIPPED, dotted_paths, name_of
 from tests.brokers import ScriptedBroker
 from tests.databases import sqlite
@@ -57,6 +58,8 @@ def mytom(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(modules: dict[str, str]) -> dict[str, ModuleType]:
         made = {}
+        if any("from apf." in source for source in modules.values()):
+            apf_bridge.install()
         monkeypatch.setitem(sys.modules, "mytom", ModuleType("mytom"))
         for name, source in modules.items():
             made[name] = ModuleType(name)
