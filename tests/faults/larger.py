@@ -19,7 +19,9 @@ def model(servers: Servers, folder: Path, size: Size, say: Say) -> Result:
     """Random histories of the delivery loop in memory: handlers, database, broker and processes fail."""
     examples = max(1, size.alerts // _ALERTS_AN_EXAMPLE)
     environment = {"EXAMPLES": str(examples)}
-    result = _run("model", "tests/faults/test_model.py", [f"--hypothesis-seed={size.seed}"], environment, folder, say)
+    result = run_tests(
+        "model", "tests/faults/test_model.py", [f"--hypothesis-seed={size.seed}"], environment, folder, say
+    )
     result.notes.append(f"{examples:,} random histories for each way of calling")
     return result
 
@@ -31,12 +33,15 @@ def messages(servers: Servers, folder: Path, size: Size, say: Say) -> Result:
         "MUTATION_SEED": str(size.seed),
         services.DATABASE: servers.postgres.url(),
     }
-    result = _run("messages", "tests/faults/test_mutated_messages.py", [], environment, folder, say)
+    result = run_tests("messages", "tests/faults/test_mutated_messages.py", [], environment, folder, say)
     result.alerts = size.alerts // _ALERTS_A_MESSAGE
     return result
 
 
-def _run(proof: str, module: str, options: list[str], environment: dict[str, str], folder: Path, say: Say) -> Result:
+def run_tests(
+    proof: str, module: str, options: list[str], environment: dict[str, str], folder: Path, say: Say
+) -> Result:
+    """Tests as a proof: all of them have to be run, and pass."""
     result = Result(proof)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "pytest.log"
