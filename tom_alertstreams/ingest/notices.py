@@ -11,7 +11,7 @@ from typing import Final
 from django.db.models import Q
 
 from .bulk import any_of
-from .matching import KnownTarget, Match
+from .matching import KnownTarget, Match, TargetIndex
 from .models import MatchMethod, TargetAlert
 from .reports import TargetReport
 
@@ -30,6 +30,8 @@ class EventHistory:
     positions: dict[KnownTarget, list[tuple[str, float, float, datetime]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    #: Target → its events, by the key that their alerts are stored with → withdrawn.
+    events: dict[KnownTarget, dict[str, bool]] = field(default_factory=lambda: defaultdict(dict))
     #: Events withdrawn before there was a Target.
     withdrawn: set[str] = field(default_factory=set)
 
@@ -37,23 +39,47 @@ class EventHistory:
         """Read what concerns these Targets and events."""
         by_pk = {target.pk: target for target in targets if target.pk is not None}
         made_or_placed = Q(match_method=MatchMethod.CREATED) | ~Q(event_key="")
-        columns = ("target_id", "match_method", "event_key", "ra", "dec", "time")
+        columns = ("target_id", "match_method", "event_key", "ra", "dec", "time", "retraction")
         rows = TargetAlert.objects.filter(made_or_placed, any_of("target_id", sorted(by_pk))).values_list(*columns)
-        for pk, method, key, ra, dec, time in rows:
+        for pk, method, key, ra, dec, time, retraction in rows:
             target = by_pk[pk]
             if method == MatchMethod.CREATED:
                 self.created.add(target)
+            if key:
+                self.events[target][key] = retraction or self.events[target].get(key, False)
             if key and ra is not None and dec is not None and time is not None:
                 self.positions[target].append((key, ra, dec, time))
         self.withdrawn |= _withdrawn(keys)
 
-    def note(self, report: TargetReport, match: Match) -> None:
+    def event_of(self, report: TargetReport, target: KnownTarget, index: TargetIndex) -> str:
+        """The key that an alert of this Target is stored with: of one event always the same, whichever of its ids come.
+
+        An id that no alert is stored with, and that is a name of the Target, came with another one: of the Target's
+        event where it has one only, else of nobody knows which.
+        """
+        keys, events = [key.casefold() for key in report.event_keys], self.events[target]
+        if stored := [key for key in keys if key in events]:
+            return stored[0]
+        is_name = any(target in (index.names.get(key), index.aliases.get(key)) for key in report.event_keys)
+        return next(iter(events)) if is_name and len(events) == 1 else next(iter(keys), "")
+
+    def note(self, report: TargetReport, match: Match, event: str) -> None:
         """A notice of this batch was taken in."""
         if match.method is MatchMethod.CREATED:
             self.created.add(match.target)
-        key = event_key(report)
-        if key and report.ra is not None and report.dec is not None and report.time is not None:
-            self.positions[match.target].append((key, report.ra, report.dec, report.time))
+        if event:
+            self.events[match.target].setdefault(event, False)
+        if event and report.ra is not None and report.dec is not None and report.time is not None:
+            self.positions[match.target].append((event, report.ra, report.dec, report.time))
+
+    def withdraw(self, report: TargetReport, target: KnownTarget, event: str) -> bool:
+        """An event is taken back: whether no other is left that the Target stands for."""
+        if not event:  # it names what is retracted otherwise
+            return True
+        events = self.events[target]
+        known = events.keys() & {key.casefold() for key in report.event_keys}
+        events.update(dict.fromkeys((event, *known), True))
+        return all(events.values())
 
     def note_withdrawn(self, report: TargetReport) -> None:
         """A retraction of this batch found no Target."""
@@ -63,7 +89,7 @@ class EventHistory:
         """A retraction of this event came first."""
         return any(key.casefold() in self.withdrawn for key in report.event_keys)
 
-    def may_move(self, report: TargetReport, match: Match) -> bool:
+    def may_move(self, report: TargetReport, match: Match, event: str) -> bool:
         """The Target goes where this notice says.
 
         Only a Target that ingest created and that stands where an earlier notice of this event put it (so nobody
@@ -72,11 +98,10 @@ class EventHistory:
         target = match.target
         if match.method is MatchMethod.CREATED or target not in self.created or not target.sidereal:
             return False
-        if not report.event_keys or report.ra is None or report.dec is None or report.time is None:
+        if not event or report.ra is None or report.dec is None or report.time is None:
             return False
-        keys = {key.casefold() for key in report.event_keys}
         here = (target.ra, target.dec)
-        issued = [time for key, ra, dec, time in self.positions[target] if key in keys and (ra, dec) == here]
+        issued = [time for key, ra, dec, time in self.positions[target] if key == event and (ra, dec) == here]
         return bool(issued) and report.time > max(issued)
 
 
@@ -89,11 +114,6 @@ def withdrawn_events(reports: Iterable[TargetReport]) -> set[str]:
 def _withdrawn(keys: Iterable[str]) -> set[str]:
     rows = TargetAlert.objects.filter(any_of("event_key", sorted(keys)), retraction=True, target__isnull=True)
     return set(rows.values_list("event_key", flat=True))
-
-
-def event_key(report: TargetReport) -> str:
-    """The key that is stored with an alert, or nothing."""
-    return report.event_keys[0].casefold() if report.event_keys else ""
 
 
 def remembered(report: TargetReport) -> Sequence[tuple[str, str]]:

@@ -39,6 +39,10 @@ class Entry:
     #: Why the rules would not make a Target of it; None where they would.
     verdict: str | None = None
     match: Match | None = None
+    #: The event that it is stored under; empty for what is no event.
+    event: str = ""
+    #: It takes back the last event of its Target, which is marked.
+    withdraws: bool = False
     #: A newer notice of the event: its Target goes where it says, with its values.
     moves: bool = False
     #: Nothing is done for it, and this is why.
@@ -66,6 +70,7 @@ class Entry:
     def reset(self) -> None:
         """Forget what was decided, for another plan."""
         self.match, self.moves, self.rejected, self.repeated, self.completes = None, False, None, False, None
+        self.event, self.withdraws = "", False
 
     def repeats(self, target: KnownTarget | None, road: tuple[str, str], options: IngestOptions) -> None:
         """It came before, by this road, and went to this Target."""
@@ -124,7 +129,7 @@ def make_plan(entries: list[Entry], options: IngestOptions) -> Plan:
     plan = Plan(entries, load_index(reports, options))
     history = EventHistory()
     if keys := {key.casefold() for report in reports for key in report.event_keys}:
-        history.load(plan.index.named, keys)
+        history.load(plan.index.by_pk.values(), keys)
     quota = _Quota(options.max_new_per_day)
     taken: dict[tuple[str, str], Entry] = {}
     for entry in pending:
@@ -159,16 +164,18 @@ def _decide(entry: Entry, plan: Plan, history: EventHistory, quota: _Quota, opti
         entry.rejected = entry.verdict
         return
     entry.match = match
+    entry.event = history.event_of(report, match.target, plan.index)
     plan.index.add_names(match.target, report)
     if report.retraction:
+        entry.withdraws = history.withdraw(report, match.target, entry.event)
         return
-    if report.ra is not None and report.dec is not None and history.may_move(report, match):
+    if report.ra is not None and report.dec is not None and history.may_move(report, match, entry.event):
         target = match.target
         if target.pk is not None and (target.ra, target.dec) != (report.ra, report.dec):
             plan.moved_from.setdefault(target, (target.ra, target.dec))
         plan.index.move(target, report.ra, report.dec)
         entry.moves = True
-    history.note(report, match)
+    history.note(report, match, entry.event)
 
 
 def _new_target(entry: Entry, plan: Plan) -> Match:

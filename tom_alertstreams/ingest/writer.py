@@ -21,7 +21,7 @@ from .bulk import any_of, insert, on_postgresql
 from .class_rule import lists_of
 from .matching import KnownTarget, Match, others_have_made
 from .models import Classification, MatchMethod, TargetAlert, TargetPosition
-from .notices import RETRACTED_EXTRA, RETRACTED_LIST, event_key, remembered, withdrawn_events
+from .notices import RETRACTED_EXTRA, RETRACTED_LIST, remembered, withdrawn_events
 from .options import IngestOptions
 from .photometry import write_photometry
 from .plan import Entry, Plan
@@ -73,7 +73,7 @@ def carry_out(plan: Plan, options: IngestOptions) -> None:
         show_points(since, (_pk(target) for entry, target in measured if points[entry]), options.groups)
     _write_extras(matched, {_pk(target) for target in created})
     _put_on_lists(matched, options)
-    add_to_list(RETRACTED_LIST, (_pk(match.target) for entry, match in matched if entry.report.retraction))
+    add_to_list(RETRACTED_LIST, (_pk(match.target) for entry, match in matched if entry.withdraws))
     _write_classifications(matched)
     rows = [_target_alert(entry, match, points[entry], created) for entry, match in matched]
     rows += [row for entry in plan.withdrawn for row in _memory(entry)]
@@ -113,9 +113,11 @@ def _write_extras(matched: Iterable[Pair], new: set[int]) -> None:
     replaced: dict[int, dict[str, object]] = {}
     for entry, match in matched:
         report, pk = entry.report, _pk(match.target)
-        if report.retraction:
+        if entry.withdraws:
             time = report.time or timezone.now()
             replaced.setdefault(pk, {})[RETRACTED_EXTRA] = time.isoformat()
+        elif report.retraction:
+            continue
         elif entry.moves:
             replaced.setdefault(pk, {}).update(report.extras)
         else:
@@ -171,7 +173,7 @@ def _target_alert(entry: Entry, match: Match, points: int, created: set[KnownTar
         method = MatchMethod.NAME  # another process created it in the same moment
     second = match.second.pk if match.second else None
     return (
-        *_of_alert(entry, entry.report.object_id, event_key(entry.report)),
+        *_of_alert(entry, entry.report.object_id, entry.event),
         _pk(match.target), method.value, match.separation_arcsec, second, points,
     )  # fmt: skip
 

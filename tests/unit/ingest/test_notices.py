@@ -82,6 +82,27 @@ def test_an_edited_target_stays() -> None:
     assert where() == (100.5, -30.0)
 
 
+@pytest.mark.parametrize(
+    ("ids", "ra"), [((["1", "bn2"], ["bn2"]), 100.1), ((["1", "bn2"], ["bn2", "3"], ["1"]), 100.2),
+                    ((["1", "bn2"], ["bn2", "3"], ["3"], ["1"]), 100.3)],
+)  # fmt: skip
+def test_a_notice_under_another_id_of_the_event_moves_the_target(
+    ids: tuple[list[str], ...], ra: float, together: bool
+) -> None:
+    notices = [
+        notice(id=words, ra=100.0 + hours / 10, alert_datetime=f"2026-10-01T0{hours}:00:00Z")
+        for hours, words in enumerate(ids)
+    ]
+    ingest(*notices, together=together)
+    assert where() == (ra, -30.0)
+
+
+def test_an_id_that_may_be_of_either_event_of_a_source_does_not_move_it(together: bool) -> None:
+    first, second = ({"event_name": "Cyg X-1", "id": [number, f"bn{number}"]} for number in ("1", "2"))
+    ingest(notice(**first), notice(**LATER | second), notice(**LATER | {"id": ["bn2"]}), together=together)
+    assert where() == (100.0, -30.0)
+
+
 def test_somebody_elses_target_stays() -> None:
     BaseTarget.objects.create(name="GRB 261001A", type="SIDEREAL", ra=100.0, dec=-30.0)
     ingest(notice(event_name="GRB 261001A"), notice(**LATER))
@@ -128,6 +149,25 @@ def test_a_retraction_marks_and_never_deletes(together: bool) -> None:
     assert list(TargetList.objects.get(name="Retracted").targets.all()) == [target]
     row = TargetAlert.objects.get(retraction=True)
     assert (row.target_id, row.match_method) == (target.pk, "event")
+
+
+@pytest.mark.parametrize("order", [("1", "2"), ("2", "1")])
+def test_a_source_is_retracted_with_the_last_of_its_events(order: tuple[str, str], together: bool) -> None:
+    source = {"event_name": "Cyg X-1"}
+    ingest(notice(id="1", **source), notice(**LATER | source | {"id": "2"}),
+           notice(**RETRACTION | {"id": order[0]}), together=together)  # fmt: skip
+    assert not TargetExtra.objects.filter(key="retracted").exists()
+    assert not TargetList.objects.exists()
+    assert TargetAlert.objects.get(retraction=True).target == BaseTarget.objects.get()
+    ingest(notice(**RETRACTION | {"id": order[1], "alert_datetime": "2026-10-01T03:00:00Z"}))
+    assert TargetExtra.objects.get(key="retracted").value == "2026-10-01T03:00:00+00:00"
+    assert TargetList.objects.get(name="Retracted").targets.count() == 1
+
+
+def test_a_retraction_under_another_id_of_the_event_marks(together: bool) -> None:
+    ingest(notice(id=["1", "bn2"]), notice(**LATER | {"id": "bn2"}), notice(**RETRACTION | {"id": "bn2"}),
+           together=together)  # fmt: skip
+    assert TargetExtra.objects.filter(key="retracted").exists()
 
 
 def test_a_retraction_that_comes_first_is_remembered(together: bool) -> None:

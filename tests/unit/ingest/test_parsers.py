@@ -234,8 +234,9 @@ class TestBoom:
         report = only(self.CONTENT)
         assert (report.object_id, report.ra, report.dec) == ("ZTF25acffkdr", 150.175649, 15.2832185)
         assert [(p.band, p.magnitude, p.limit) for p in report.photometry] == [
-            ("atlaso", None, 19.53), ("ztfg", 18.098275781661336, None),
+            ("atlaso", None, 19.53), ("g", 18.098275781661336, None),
         ]  # fmt: skip
+        assert {point.source for point in report.photometry} == {"BOOM"}
         assert [(c.classifier, c.class_name) for c in report.classifications] == [("BOOM", "Type II")]
 
 
@@ -293,6 +294,28 @@ class TestVoevent:
     def test_other_xml(self) -> None:
         with pytest.raises(RejectAlert, match="unsupported"):
             parse(alert_of(b"<html></html>"))
+
+    @pytest.mark.parametrize(
+        ("kind", "names"),
+        [("ICECUBE_BRONZE_Event2022-08-08T07:59:57.26_25_136918_045252263_0",
+          ("IceCube 136918_45252263", "AMON 13691845252263", "AMON 136918_45252263")),
+         ("HAWC_BURST_Event2022-08-08", ("AMON 13691845252263", "AMON 136918_45252263"))],
+    )  # fmt: skip
+    def test_events_of_icecube_from_amon(self, kind: str, names: tuple[str, ...]) -> None:
+        """As the JSON notice names them; under AMON's numbers they were known before."""
+        ids = {"AMON_ID": "13691845252263", "run_id": "136918", "event_id": "45252263"}
+        parameters = "".join(f'<Param name="{name}" value="{value}"/>' for name, value in ids.items())
+        xml = voevent().replace("SWIFT#BAT_GRB_Pos_1125809-092", f"AMON#{kind}")
+        (report,) = parse(alert_of(xml.replace('<Param name="TrigID" value="1125809"/>', parameters).encode()))
+        assert (report.object_id, report.event_keys) == (names[0], names)
+
+    def test_events_of_svom(self) -> None:
+        """Its VOEvents name its science centre, its JSON notices at times only the instrument."""
+        xml = voevent(trigger="sb25120806").replace("nasa.gsfc.gcn/SWIFT#BAT", "org.svom/fsc#sb25120806_eclairs")
+        (report,) = parse(alert_of(xml.replace("TrigID", "Burst_Id").encode()))
+        assert report.event_keys == ("SVOM sb25120806",)
+        for instrument in ("ECLAIRs", "GRM", "MXT", "VT"):
+            assert only(notice(mission=None, instrument=instrument, id=["sb25120806"])).event_keys == report.event_keys
 
     @pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
     def test_the_real_packet_is_the_json_notices_event(self) -> None:
@@ -362,6 +385,16 @@ class TestTextNotice:
         report = self.read(("TRIGGER_NUM:     703488537,   Seg_Num: 0", "RUN_NUM: 139279\nEVENT_NUM: 10803235"))
         assert report.event_keys == ("Fermi 139279_10803235",)
 
+    @pytest.mark.parametrize(
+        ("kind", "names"),
+        [("ICECUBE Cascade", ("IceCube 139279_10803235", "AMON 139279_10803235")),
+         ("HAWC Burst Monitor", ("AMON 139279_10803235",))],
+    )  # fmt: skip
+    def test_events_of_icecube_from_amon(self, kind: str, names: tuple[str, ...]) -> None:
+        number = ("TRIGGER_NUM:     703488537,   Seg_Num: 0", "RUN_NUM: 139279\nEVENT_NUM: 10803235")
+        report = self.read(("GCN/FERMI", "GCN/AMON"), ("Fermi-GBM Flight Position", kind), number)
+        assert (report.object_id, report.event_keys) == (names[0], names)
+
     def test_without_a_date_it_is_the_brokers(self) -> None:
         assert self.read(("Tue 18 Apr 23", "Tue 38 Apr 23")).time == SENT
         assert self.read(("NOTICE_DATE:     Tue 18 Apr 23 05:29:21 UT\n", "")).time == SENT
@@ -386,7 +419,7 @@ class TestTextNotice:
     @pytest.mark.skipif(not SAMPLES.is_dir(), reason=ABSENT)
     def test_the_real_one(self) -> None:
         (report,) = parse(sample("hopskotch/example_gcn.txt"))
-        assert (report.ra, report.dec, report.object_id) == (103.7861, 5.8716, "AMON 139279_10803235")
+        assert (report.ra, report.dec, report.object_id) == (103.7861, 5.8716, "IceCube 139279_10803235")
         assert report.position_error_deg == pytest.approx(69.22 / 60)
         assert report.time == from_iso("2024-04-12T05:34:35Z")
 
@@ -412,6 +445,17 @@ class TestHermes:
         for row in message["data"]["photometry"]:
             row.update(brightness=99, limiting_brightness=-999)
         assert parse(json_alert(message))[0].photometry == ()
+
+    @pytest.mark.parametrize("error", ["-999", 99, -0.1, "nan", None])
+    def test_numbers_that_mean_no_error(self, error: Any) -> None:
+        message = json.loads(json.dumps(HERMES))
+        message["data"]["photometry"][0]["brightness_error"] = error
+        point = parse(json_alert(message))[0].photometry[0]
+        assert (point.magnitude, point.magnitude_error) == (19.35, None)
+
+    def test_whose_points_they_are(self) -> None:
+        assert parse(json_alert(HERMES))[0].photometry[0].source == "someone"
+        assert parse(json_alert(HERMES | {"submitter": None}))[0].photometry[0].source == "Hermes"
 
     def test_moving_objects_only(self) -> None:
         message = {"data": {"targets": [{"name": "C/2023 A1", "orbital_elements": {"eccentricity": 1.0}}]}}

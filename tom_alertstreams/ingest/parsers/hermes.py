@@ -13,7 +13,7 @@ from tom_alertstreams.ingest.reports import ClassificationReport, OrbitalElement
 from .coordinates import dec_deg, ra_deg
 from .orbits import orbital_elements
 from .values import magnitude as magnitude_of
-from .values import mapping, mappings, number, text, texts, time
+from .values import magnitude_error, mapping, mappings, number, text, texts, time
 
 #: Units of brightness that are magnitudes, in lower case. Fluxes are left out.
 MAGNITUDES: Final = frozenset({"ab mag", "vega mag", "ab", "vega", "mag"})
@@ -22,6 +22,9 @@ _DEGREES: Final = {
     "degrees": 1.0, "degree": 1.0, "deg": 1.0, "arcminutes": 1 / 60, "arcmin": 1 / 60, "arcseconds": 1 / 3600,
     "arcsec": 1 / 3600, "milliarcseconds": 1 / 3_600_000, "mas": 1 / 3_600_000,
 }  # fmt: skip
+
+#: What BOOM calls ZTF's bands, and what everybody else does.
+_BANDS_OF_BOOM: Final = {"ztfg": "g", "ztfr": "r", "ztfi": "i"}
 
 
 def recognises(content: object) -> bool:
@@ -66,7 +69,9 @@ def _elements(target: Mapping[str, Any]) -> OrbitalElements | None:
 def _report(
     alert: Alert, message: Mapping[str, Any], target: Mapping[str, Any], rows: list[Mapping[str, Any]]
 ) -> TargetReport:
-    points = tuple(point for row in rows if (point := _point(row, text(message.get("submitter")))) is not None)
+    broker = "BOOM" if "/boom/" in text(message.get("$schema")) else "Hermes"
+    source = text(message.get("submitter")) or broker
+    points = tuple(point for row in rows if (point := _point(row, source, broker)) is not None)
     title = text(message.get("title")) or "message"
     ra, dec = ra_deg(target.get("ra")), dec_deg(target.get("dec"))
     return TargetReport(
@@ -81,7 +86,7 @@ def _report(
         aliases=texts(target.get("aliases")),
         time=alert.timestamp,
         photometry=points,
-        classifications=_classifications(target, "BOOM" if "/boom/" in text(message.get("$schema")) else "Hermes"),
+        classifications=_classifications(target, broker),
         extras=_extras(target, mapping(message.get("data"))),
         summary=f"{title}, {len(points)} points" if points else title,
     )
@@ -97,13 +102,16 @@ def _error_deg(target: Mapping[str, Any]) -> float | None:
     return max(errors, default=None)
 
 
-def _point(row: Mapping[str, Any], submitter: str) -> PhotometryPoint | None:
+def _point(row: Mapping[str, Any], source: str, broker: str) -> PhotometryPoint | None:
     """A magnitude or a limit; None for fluxes, and where time or band are missing."""
     moment = time(_first(row, "date_obs", "observation_start"))
     band = next(iter((*texts(row.get("bandpass")), *texts(row.get("filter")))), "")
     if moment is None or not band:
         return None
+    if broker == "BOOM":
+        band = _BANDS_OF_BOOM.get(band, band)
     magnitude = magnitude_of(_first(row, "brightness", "mag"))
+    error = magnitude_error(_first(row, "brightness_error", "mag_error"))
     limit = magnitude_of(_first(row, "limiting_brightness", "limiting_mag"))
     if not _is_magnitude(row, "brightness_unit", "mag_system"):
         magnitude = None
@@ -119,11 +127,11 @@ def _point(row: Mapping[str, Any], submitter: str) -> PhotometryPoint | None:
         time=moment,
         band=band,
         magnitude=magnitude,
-        magnitude_error=number(_first(row, "brightness_error", "mag_error")) if magnitude is not None else None,
+        magnitude_error=error if magnitude is not None else None,
         limit=limit,
         telescope=text(row.get("telescope")) or text(row.get("mission")),
         instrument=text(row.get("instrument")),
-        source=submitter,
+        source=source,
         exposure_s=number(row.get("exposure_time")),
         value={key: word for key, word in value.items() if word != ""},
     )

@@ -15,7 +15,7 @@ from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import TargetReport
 from tom_alertstreams.ingest.times import from_mjd
 
-from .missions import canonical_mission
+from .missions import canonical_mission, event_names
 from .values import time
 from .voevent import GRAVITATIONAL_WAVES
 
@@ -52,7 +52,7 @@ def parse(alert: Alert, content: str | bytes, options: IngestOptions) -> list[Ta
     fields = _fields(notice)
     kind = fields.get("NOTICE_TYPE", "")
     trigger = _trigger_time(fields)
-    keys = tuple(f"{mission} {word}" for word in _ids(fields, trigger))
+    keys = _event_keys(mission, kind, fields, trigger)
     name = keys[0] if keys else mission
     if mission.upper() in GRAVITATIONAL_WAVES:
         raise RejectAlert("nonlocalised", name)
@@ -103,14 +103,13 @@ def _first(fields: dict[str, str], word: str) -> str:
     return next((fields[prefix + word] for prefix in _PREFIXES if prefix + word in fields), "")
 
 
-def _ids(fields: dict[str, str], trigger: datetime | None) -> tuple[str, ...]:
-    """The ids of the event, else its time."""
-    ids = [fields[key].split(",")[0].strip() for key in ("TRIGGER_NUM", "EVENT_ID_NUM") if key in fields]
-    if fields.get("RUN_NUM") and fields.get("EVENT_NUM"):
-        ids.append(f"{fields['RUN_NUM']}_{fields['EVENT_NUM']}")
-    if not any(ids) and trigger is not None:
-        ids.append(trigger.replace(tzinfo=None).isoformat())
-    return tuple(dict.fromkeys(word for word in ids if word))
+def _event_keys(mission: str, kind: str, fields: dict[str, str], trigger: datetime | None) -> tuple[str, ...]:
+    """The names of the event by its ids, else by its time."""
+    ids = (fields.get(key, "").split(",")[0].strip() for key in ("TRIGGER_NUM", "EVENT_ID_NUM"))
+    names = event_names(mission, kind, ids, fields.get("RUN_NUM", ""), fields.get("EVENT_NUM", ""))
+    if not names and trigger is not None:
+        names.append(f"{mission} {trigger.replace(tzinfo=None).isoformat()}")
+    return tuple(names)
 
 
 def _degrees(value: str) -> float | None:

@@ -14,7 +14,7 @@ from tom_alertstreams.exceptions import DecodeError, RejectAlert
 from tom_alertstreams.ingest.options import IngestOptions
 from tom_alertstreams.ingest.reports import TargetReport
 
-from .missions import canonical_mission
+from .missions import canonical_mission, event_names
 from .values import number, text, time
 
 #: Parameters that hold the id of the event, best first.
@@ -49,7 +49,7 @@ def parse(alert: Alert, content: bytes | str, options: IngestOptions) -> list[Ta
     found = _MISSION.match(ivorn)
     mission = canonical_mission(found.group(1)) if found else ""
     parameters = _parameters(root)
-    keys = _event_keys(mission, parameters, root)
+    keys = _event_keys(mission, ivorn.partition("#")[2], parameters, root)
     name = keys[0] if keys else mission
     if root.get("role", "observation") != "observation" or _flag(parameters, "Test_Submission"):
         raise RejectAlert("test", name)
@@ -108,16 +108,15 @@ def _parameters(root: Element) -> dict[str, str]:
     return parameters
 
 
-def _event_keys(mission: str, parameters: dict[str, str], root: Element) -> tuple[str, ...]:
-    """Mission with each id of the event, else with the trigger time."""
+def _event_keys(mission: str, kind: str, parameters: dict[str, str], root: Element) -> tuple[str, ...]:
+    """The names of the event by its ids, else by the trigger time."""
     if not mission:
         return ()
-    ids = [parameters[name] for name in ID_PARAMETERS if parameters.get(name)]
-    if parameters.get("run_id") and parameters.get("event_id"):
-        ids.append(f"{parameters['run_id']}_{parameters['event_id']}")
-    if not ids and (trigger := time(_text(root, "WhereWhen//ISOTime"))) is not None:
-        ids.append(trigger.replace(tzinfo=None).isoformat())
-    return tuple(dict.fromkeys(f"{mission} {word}" for word in ids))
+    ids = (parameters.get(name, "") for name in ID_PARAMETERS)
+    names = event_names(mission, kind, ids, parameters.get("run_id", ""), parameters.get("event_id", ""))
+    if not names and (trigger := time(_text(root, "WhereWhen//ISOTime"))) is not None:
+        names.append(f"{mission} {trigger.replace(tzinfo=None).isoformat()}")
+    return tuple(names)
 
 
 def _position(root: Element) -> tuple[float | None, float | None, float | None]:
