@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from django.db import transaction
 from django.utils import timezone
 from tom_targets.models import BaseTarget, TargetName
 
@@ -14,6 +15,7 @@ from tom_alertstreams.handlers import batch_handler
 from tom_alertstreams.ingest.handlers import Judged, judge, read, write_judged
 from tom_alertstreams.ingest.parsers.values import observed
 from tom_alertstreams.ingest.plan import Entry
+from tom_alertstreams.ingest.renamed import renamed
 from tom_alertstreams.ingest.reports import TargetReport
 from tom_alertstreams.ingest.rules import verdict_of_alert
 from tom_alertstreams.ingest.times import from_mjd
@@ -112,11 +114,13 @@ def _delay_s(alert: Alert) -> float:
 
 
 def _stored_positions(names: Iterable[str]) -> dict[str, Position | None]:
-    """The names that a Target of this TOM goes by, and where it is; None for one without a fixed position."""
+    """The names that a Target of this TOM goes by, or did, and where it is; None for one without a fixed position."""
     known: dict[str, Position | None] = {}
     for chunk in chunked(sorted(names)):
         aliases = TargetName.objects.filter(name__in=chunk).values_list("name", "target__ra", "target__dec")
         targets = BaseTarget.objects.filter(name__in=chunk).values_list("name", "ra", "dec")
         for rows in (aliases, targets):  # a Target's own name counts more than another's alias
             known.update({name: on_sky(ra, dec) for name, ra, dec in rows})
+        with transaction.atomic():
+            known |= {name: on_sky(ra, dec) for name, ra, dec in renamed(set(chunk) - known.keys(), ("ra", "dec"))}
     return known

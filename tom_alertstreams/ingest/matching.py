@@ -16,6 +16,7 @@ from . import positions
 from .bulk import any_of
 from .models import MatchMethod, TargetAlert
 from .options import IngestOptions
+from .renamed import renamed
 from .reports import OrbitalElements, TargetReport
 from .sky import ARCSEC_PER_DEG, DeclinationIndex
 
@@ -159,6 +160,8 @@ def _load_names(index: TargetIndex, names: set[str]) -> None:
     rows = TargetName.objects.filter(any_of("name", wanted))
     for alias, *row in rows.values_list("name", *_columns("target__")):
         index.aliases[alias] = _known(index, *row)
+    for name, *row in renamed(names - index.names.keys() - index.aliases.keys(), _columns()):
+        index.aliases[name] = _known(index, *row)
 
 
 def _ask_match_manager(index: TargetIndex, reports: Sequence[TargetReport]) -> None:

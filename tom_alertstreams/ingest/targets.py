@@ -207,8 +207,8 @@ def _extra(target: int, key: str, value: Any) -> Any:
     text = "" if value is None else str(value)
     number: float | None
     try:
-        number = float(text)
-    except ValueError:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         number = None
     time: datetime | None = None
     if not number:
@@ -217,7 +217,7 @@ def _extra(target: int, key: str, value: Any) -> Any:
         except ValueError:
             time = None
     return TargetExtra(
-        target_id=target, key=key, value=text, float_value=number, bool_value=bool(text), time_value=time
+        target_id=target, key=key, value=text, float_value=number, bool_value=bool(value), time_value=time
     )
 
 

@@ -104,6 +104,17 @@ def test_without_rules_known_targets_are_updated_and_nothing_is_created_or_asked
     assert api.requests == []
 
 
+def test_a_target_that_somebody_has_renamed_gets_its_classifications(api: StubApi) -> None:
+    target = Target.objects.create(name=NAME, type="SIDEREAL", ra=150.0, dec=20.0)
+    handle([stamp()], api)
+    Target.objects.update(name="SN 2026abc")
+    assert kinds(handle([stamp(candid=2)], api, classes=["SN"])) == [("done", "")]
+    TargetName.objects.all().delete()
+    assert kinds(handle([stamp(candid=3)], api, create="never")) == [("done", "")]
+    assert Target.objects.get() == target
+    assert (Classification.objects.filter(target=target).count(), api.requests) == (15, [])
+
+
 @pytest.mark.parametrize("name", ["asteroid", "bogus", "satellite"])
 def test_unwanted_classes_create_only_where_they_are_named(api: StubApi, name: str) -> None:
     alert = stamp(**{name: 0.9, "SN": 0.1})

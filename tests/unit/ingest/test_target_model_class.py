@@ -132,6 +132,10 @@ user.groups.add(group)
 assert [b"ZTF1" in client.get(f"/alertstreams/{page}").content for page in pages] == [True, True]
 tab = client.get(f"/targets/{row.target_id}/").content.decode().partition('id="alerts"')[2]
 assert "LSST1" in tab and "Same position" in tab
+from tom_targets.merge import target_merge
+primary = Target.objects.create(name="primary", type="SIDEREAL", ra=200.0, dec=20.0)
+target_merge(primary, Target.objects.get(name="my ZTF0"))
+assert TargetAlert.objects.get(pk=row.pk).target_id == primary.pk
 print("as expected")
 """
 

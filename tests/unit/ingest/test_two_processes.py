@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.db import connection, connections, transaction
 from tom_dataproducts.models import PhotometryReducedDatum
+from tom_targets.merge import target_merge
 from tom_targets.models import BaseTarget, Target, TargetList, TargetName
 
 from tests.unit.ingest.samples import json_alert, notice, ztf_packet
@@ -125,6 +126,17 @@ def test_one_measurement_through_two_brokers_is_one_row() -> None:
         wait_until_blocked()
     assert PhotometryReducedDatum.objects.count() == 2
     assert TargetAlert.objects.count() == 3
+
+
+def test_a_target_that_is_merged_takes_along_what_is_being_written() -> None:
+    primary = Target.objects.create(name="SN 2026abc", type="SIDEREAL", ra=10.0, dec=10.0)
+    ingest(ztf_packet(candid=1))
+    secondary = Target.objects.get(name="ZTF26aaaaaaa")
+    with ExitStack() as ends, transaction.atomic():
+        ingest(ztf_packet(candid=2, jd=2461001.75))
+        ends.enter_context(other_process(lambda: target_merge(primary, secondary) and None))
+        wait_until_blocked()
+    assert list(TargetAlert.objects.values_list("target", flat=True)) == [primary.pk] * 2
 
 
 def test_a_target_that_is_deleted_between_matching_and_writing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,6 +202,19 @@ def test_values_at_a_path_are_kept_as_the_tom_stores_them() -> None:
     }  # fmt: skip
 
 
+def test_the_typed_columns_of_extras_are_those_of_the_toolkit() -> None:
+    values = [True, False, 0, 7, 0.25, 2**63 - 1, "", "SN", "False", "2026-10-01T12:00:00+00:00"]
+    extras = {str(number): value for number, value in enumerate(values)}
+    known = [BaseTarget.objects.create(name=name, type="SIDEREAL") for name in ("added", "replaced")]
+    for target in known:
+        targets.write_extras({target.pk: extras}, replace=target.name == "replaced")
+    Target(name="saved", type="SIDEREAL").save(extras=extras)
+    columns = ("key", "value", "float_value", "bool_value", "time_value")
+    saved, *ours = (set(TargetExtra.objects.filter(target__name=name).values_list(*columns)) for name in
+                    ("saved", "added", "replaced"))  # fmt: skip
+    assert [rows ^ saved for rows in ours] == [set(), set()]
+
+
 def test_extras_count_more_than_the_defaults_of_a_new_target(settings: Any) -> None:
     settings.EXTRA_FIELDS = [{"name": "redshift", "type": "number", "default": 0}]
     ingest(HERMES)
