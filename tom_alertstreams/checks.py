@@ -16,7 +16,7 @@ from django.db import connections
 from .alarms.options import alarm_settings
 from .alertstreams.alertstream import stream_class
 from .alertstreams.kafka import KafkaAlertStream
-from .conf import Finding, StreamSettings, configured_streams
+from .conf import STREAM_KEYS, Finding, StreamSettings, configured_streams
 from .exceptions import ConfigurationError
 
 #: Seconds SQLite must be willing to wait for its lock beside a stream that writes.
@@ -44,6 +44,13 @@ def check_alert_streams(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_class(stream: StreamSettings) -> Iterator[Finding]:
+    if stream.ignored:
+        yield Finding(
+            "W005",
+            f"it has {', '.join(stream.ignored)}, which is ignored.",
+            f"An entry has {', '.join(sorted(STREAM_KEYS))}.",
+            stream.label,
+        )
     try:
         found = stream_class(stream)
     except ConfigurationError as error:

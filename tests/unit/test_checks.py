@@ -37,7 +37,7 @@ def test_everything_at_once_and_only_warnings() -> None:
     streams: list[Any] = [
         {"NAME": "no.such.Class", "LABEL": "a"},
         {"NAME": entry("b", "g", {})["NAME"], "LABEL": "b", "OPTIONS": {}},
-        {"NAME": "x.Y", "LABEL": "c", "SETTINGS": {}},
+        {"NAME": "x.Y", "LABEL": "c", "OPTION": {}},
         {"NAME": "no.such.Class", "ACTIVE": False},
         entry("b:1", "g", {"t": {"HANDLER": INGEST, "OPTIONS": {"MIN_RBB": 1}}, "u": INGEST}, label="d"),
     ]
@@ -49,6 +49,11 @@ def test_everything_at_once_and_only_warnings() -> None:
 def test_misspelt_options() -> None:
     with override_settings(ALERT_STREAMS=[entry("b:1", "g", {"t": "one"}, DECODR="auto")]):
         assert "DECODR" in found()["tom_alertstreams.W005"]
+
+
+def test_keys_that_1x_ignored() -> None:
+    with override_settings(ALERT_STREAMS=[{**entry("b:1", "g", {"t": "one"}), "DESCRIPTION": "mine", 5: 1}]):
+        assert "it has 5, DESCRIPTION, which is ignored" in found()["tom_alertstreams.W005"]
 
 
 def test_options_whose_names_are_no_text() -> None:
