@@ -11,8 +11,8 @@ from tom_alertstreams.exceptions import ConfigurationError
 from tom_alertstreams.models import Alarm
 
 _REASON_LENGTH = 2000
-#: Seconds; what is told by nobody for longer is told by another process.
-_LONGEST_TIMEOUT_S = 300
+#: Seconds. What is told by nobody for minutes is told by another process, and several servers may be silent at once.
+_LONGEST_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
