@@ -5,7 +5,7 @@ No handler is imported, no stream is made, nothing goes over the network; ``chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase as fnmatch
 from itertools import combinations, product
 from typing import Any
@@ -15,7 +15,8 @@ from django.db import connections
 
 from .alarms.options import alarm_settings
 from .alertstreams.alertstream import stream_class
-from .conf import Finding, StreamSettings, configured_streams
+from .alertstreams.kafka import KafkaAlertStream
+from .conf import STREAM_KEYS, Finding, StreamSettings, configured_streams
 from .exceptions import ConfigurationError
 
 #: Seconds SQLite must be willing to wait for its lock beside a stream that writes.
@@ -43,6 +44,13 @@ def check_alert_streams(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_class(stream: StreamSettings) -> Iterator[Finding]:
+    if stream.ignored:
+        yield Finding(
+            "W005",
+            f"it has {', '.join(stream.ignored)}, which is ignored.",
+            f"An entry has {', '.join(sorted(STREAM_KEYS))}.",
+            stream.label,
+        )
     try:
         found = stream_class(stream)
     except ConfigurationError as error:
@@ -63,25 +71,41 @@ def _check_class(stream: StreamSettings) -> Iterator[Finding]:
         )
 
 
-#: What names the broker and the consumer group in the OPTIONS of the shipped streams.
-_MEMBERSHIP = ("URL", "BOOTSTRAP_SERVERS", "DOMAIN", "USERNAME", "GROUP_ID")
+#: What names the broker in the OPTIONS of the shipped streams.
+_BROKER = ("URL", "BOOTSTRAP_SERVERS", "DOMAIN")
+
+
+def _membership(stream: StreamSettings) -> tuple[Any, ...] | None:
+    """The broker and the consumer group; None where the stream reads by a ``listen()`` of its own, in a way of its own."""
+    try:
+        found = stream_class(stream)
+    except ConfigurationError:  # a finding says so
+        return None
+    if getattr(found, "listen", None) is not KafkaAlertStream.listen:
+        return None
+    options = {key: value for key, value in stream.options.items() if key in found.allowed_keys}
+    given = options.get("CONFIG")
+    config = given if isinstance(given, Mapping) else {}
+    named = options.get("GROUP") or options.get("GROUP_ID") or config.get("group.id")
+    # Without a name the group has the same one wherever it begins alike.
+    group = ("named", str(named)) if named else ("begins", options.get("GROUP_PREFIX") or options.get("USERNAME"))
+    return (stream.name, *(options.get(key) for key in _BROKER), config.get("bootstrap.servers"), group)
 
 
 def _check_groups(streams: Sequence[StreamSettings]) -> Iterator[Finding]:
     """Two entries that read one topic in one consumer group: the broker gives each alert to one of them only."""
-    for first, second in combinations(streams, 2):
-        same_group = first.name == second.name and all(
-            first.options.get(key) == second.options.get(key) for key in _MEMBERSHIP
-        )
+    members = [(stream, of) for stream in streams if (of := _membership(stream)) is not None]
+    for (first, of_first), (second, of_second) in combinations(members, 2):
         shared = sorted(
             a.key for a, b in product(first.topics, second.topics) if fnmatch(a.key, b.key) or fnmatch(b.key, a.key)
         )
-        if same_group and shared:
+        if of_first == of_second and shared:
+            name = "GROUP" if "GROUP" in stream_class(second).allowed_keys else "GROUP_ID"
             yield Finding(
                 "W006",
                 f"it reads {', '.join(shared)} in the same consumer group as {first.label}: each alert reaches only one of "
                 "the two.",
-                "Give each a GROUP_ID of its own.",
+                f"Give each a {name} of its own.",
                 second.label,
             )
 

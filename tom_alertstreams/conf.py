@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 from django.conf import settings
@@ -84,6 +85,8 @@ class StreamSettings:
     options: Mapping[str, Any] = field(repr=False)
     delivery: DeliverySettings
     topics: tuple[TopicSettings, ...]
+    #: Keys of the entry that mean nothing.
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,21 +184,24 @@ def _free_label(name: str, taken: set[str]) -> str:
 
 #: What the tables have room for.
 _LONGEST_LABEL = 100
-_STREAM_KEYS = {"ACTIVE", "NAME", "LABEL", "OPTIONS", "DELIVERY"}
+STREAM_KEYS: Final = {"ACTIVE", "NAME", "LABEL", "OPTIONS", "DELIVERY"}
 
 
 def _stream(label: str, entry: Mapping[str, Any], defaults: DeliverySettings) -> StreamSettings:
     name = entry.get("NAME")
     if not isinstance(name, str) or not name:
         raise ConfigurationError("NAME is missing.", hint="NAME is the dotted path of an AlertStream class.")
-    if unknown := sorted(map(str, set(entry) - _STREAM_KEYS)):
+    unknown = sorted(map(str, set(entry) - STREAM_KEYS))
+    # Without what was meant the stream would do something else; a key of another kind is ignored, as in 1.x.
+    if misspelt := [key for key in unknown if get_close_matches(key.upper(), STREAM_KEYS, cutoff=0.8)]:
         raise ConfigurationError(
-            f"unknown key {', '.join(unknown)}.", hint=f"Known are {', '.join(sorted(_STREAM_KEYS))}."
+            f"unknown key {', '.join(misspelt)}.", hint=f"Known are {', '.join(sorted(STREAM_KEYS))}."
         )
     options = entry.get("OPTIONS", {})
     if not isinstance(options, Mapping):
         raise ConfigurationError("OPTIONS is not a dict.", hint="See the README.")
-    return stream_settings(label, name, options, _delivery(defaults, entry.get("DELIVERY", {})))
+    read = stream_settings(label, name, options, _delivery(defaults, entry.get("DELIVERY", {})))
+    return replace(read, ignored=tuple(unknown))
 
 
 def stream_settings(

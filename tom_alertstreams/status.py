@@ -141,6 +141,11 @@ class StreamStatus:
         return max((run.heartbeat for run in self.runs), default=None)
 
     @property
+    def knows_last_alert(self) -> bool:
+        """Not of a ``listen()`` of the user's own, as in 1.x: it has no group of ours whose alerts are told apart."""
+        return not self.runs or any(run.group_id for run in self.runs)
+
+    @property
     def lag(self) -> int | None:
         """Alerts on the broker that are not handled yet; None where the broker has not told."""
         lags = [run.lag for run in self.runs if run.lag is not None]

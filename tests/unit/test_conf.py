@@ -41,6 +41,10 @@ def test_defaults_then_stream_then_topic() -> None:
     assert shutdown_s() == 5
 
 
+def test_keys_that_1x_ignored_stop_no_stream() -> None:
+    assert one(DESCRIPTION="for the group", LABEL="mine", **{"5": 1}).ignored == ("5", "DESCRIPTION")
+
+
 def test_labels_are_unique() -> None:
     entry = {"NAME": HOPSKOTCH, "OPTIONS": {"TOPIC_HANDLERS": {}}}
     streams, _ = read_streams([entry, entry, {**entry, "LABEL": "mine"}])
@@ -55,7 +59,9 @@ def test_labels_are_unique() -> None:
         ("text", "not a dict"),
         ({}, "NAME is missing"),
         ({"NAME": "a.B", "OPTION": {}}, "unknown key OPTION"),
-        ({"NAME": "a.B", 5: 1, "OPTION": {}}, "unknown key 5, OPTION"),
+        ({"NAME": "a.B", 5: 1, "OPTION": {}}, "unknown key OPTION"),
+        ({"NAME": "a.B", "DELIVRY": {}}, "unknown key DELIVRY"),
+        ({"NAME": "a.B", "label": "x"}, "unknown key label"),
         ({"NAME": "a.B", "LABEL": "x" * 101}, f"LABEL is '{'x' * 100}'"),
         ({"NAME": "a.B", "LABEL": "a\0b"}, r"LABEL is 'a\x00b'"),
         ({"NAME": "a.B", "OPTIONS": {"TOPIC_HANDLERS": {"": "a.b"}}}, "an empty key"),

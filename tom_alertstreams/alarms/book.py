@@ -22,13 +22,13 @@ from tom_alertstreams.logs import get_logger
 from tom_alertstreams.models import Alarm
 from tom_alertstreams.status import WHOLE_SETTING, StreamStatus, dead_letters_of_an_hour, stream_statuses
 
-from .notifier import Item, Notice
+from .notifier import LONGEST_TIMEOUT_S, Item, Notice
 from .options import AlarmSettings
 from .rules import Trouble, judge
 
 logger = get_logger(__name__)
 
-#: A claim is worth so long: more than all notifiers take together.
+#: A claim is worth so long, and as much longer as servers may be silent for: more than all notifiers take together.
 _CLAIM = timedelta(minutes=5)
 
 Seen = dict[tuple[str, str], "Trouble | None"]
@@ -110,7 +110,7 @@ class Book:
             return self._end(row, Item(label, kind, f"it is {status.words}", "", "", row.began, True), now)
         if not self._begins_again(row) or not self._is_due(row, now):
             return None
-        claim = now - self._repeat + _CLAIM
+        claim = now - self._repeat + self._claim_lasts
         mine = Alarm.objects.filter(pk=row.pk, over=None, told=row.told)
         if not mine.update(told=claim, reason=clean(trouble.reason, 10_000)):
             return None
@@ -128,7 +128,11 @@ class Book:
     @property
     def _repeat(self) -> timedelta:
         # Never shorter than a claim: what is being told is not due.
-        return max(timedelta(hours=self.settings.repeat_hours), 2 * _CLAIM)
+        return max(timedelta(hours=self.settings.repeat_hours), 2 * self._claim_lasts)
+
+    @property
+    def _claim_lasts(self) -> timedelta:
+        return _CLAIM + len(self.settings.notifiers) * timedelta(seconds=LONGEST_TIMEOUT_S)
 
     @staticmethod
     def _begins_again(row: Alarm) -> bool:

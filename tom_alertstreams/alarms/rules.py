@@ -76,8 +76,7 @@ def _silence(status: StreamStatus, settings: AlarmSettings, now: datetime) -> Tr
             )
     # Where the connection is known to live, only hours that are meant for this very stream say that its silence is too long.
     hours = settings.silent_hours_of(status.label, by_name=bool(hearts))
-    # A listen() of the user's own, as in 1.x, has no group of ours: nobody knows when its last alert came.
-    if not hours or not any(run.group_id for run in status.runs):
+    if not hours or not status.knows_last_alert:
         return None
     last = status.last_alert_at or began
     if now - last <= timedelta(hours=hours):

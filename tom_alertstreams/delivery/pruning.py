@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import Rank
 from django.utils import timezone
 
 from tom_alertstreams.models import Alarm, DeadLetter, LetterAction, OutcomeCount, Rejection, StreamRun
@@ -33,16 +34,14 @@ def prunable(older_than: timedelta) -> list[Prunable]:
     before = now - older_than
     settled = DeadLetter.objects.filter(state__in=(DeadLetter.State.REPLAYED, DeadLetter.State.DISMISSED))
     # The last life of a stream says whether its fuse has blown.
-    last = StreamRun.objects.order_by().values("stream", "group_id").annotate(heartbeat=Max("heartbeat"))
-    is_last = Q(pk__in=[])
-    for run in last:
-        is_last |= Q(**run)
+    place = Window(Rank(), partition_by=[F("stream"), F("group_id")], order_by=F("heartbeat").desc())
+    last = StreamRun.objects.alias(place=place).filter(place=1)
     ended = Q(ended__lt=before) | Q(ended=None, heartbeat__lt=min(before, now - _SILENT))
     return [
         Prunable("dead letters, replayed or dismissed", settled.filter(updated_at__lt=before)),
         # Those that nobody has gone on with for so long too: their letters can be chosen anew.
         Prunable("replays and dismissals", LetterAction.objects.filter(started__lt=before)),
-        Prunable("runs of streams that have ended", StreamRun.objects.filter(ended).exclude(is_last)),
+        Prunable("runs of streams that have ended", StreamRun.objects.filter(ended).exclude(pk__in=last.values("pk"))),
         Prunable("counts of outcomes, by the hour", OutcomeCount.objects.filter(hour__lt=before - timedelta(hours=1))),
         Prunable("rejections", Rejection.objects.filter(time__lt=before)),
         Prunable("alarms that are over", Alarm.objects.filter(over__lt=before)),

@@ -30,7 +30,13 @@ _INSERT = re.compile(
 )
 _UPDATE = re.compile(rf"\s*UPDATE\s+{_NAME}\s+SET\s(.*)", re.IGNORECASE | re.DOTALL)
 _DELETE = re.compile(rf"\s*DELETE\s+FROM\s+{_NAME}(?:\s(.*))?$", re.IGNORECASE | re.DOTALL)
-_WRITES = re.compile(r"\s*(INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b", re.IGNORECASE)
+#: The last line is for a WITH: it may have functions and locks of these names.
+_WRITES = re.compile(
+    r"(?:INSERT|REPLACE|UPDATE|DELETE|MERGE|TRUNCATE|COPY)\b"
+    r"|WITH\b.*\b(?:(?:INSERT\b.*|REPLACE\s+|MERGE\s+)INTO|DELETE\s+FROM|UPDATE\b.*\bSET)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_COMMENTS = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 #: Texts and names in quotes, parentheses, words, placeholders: enough to find the WHERE of the statement itself.
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|[()]|%%|%s|\bWHERE\b|\bRETURNING\b", re.IGNORECASE)
 
@@ -105,10 +111,12 @@ class RowWatch:
     # --- before a statement ----------------------------------------------------------------------------------------
 
     def _execute(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if not self._reading and not self._connection.needs_rollback and isinstance(sql, str) and _WRITES.match(sql):
-            with self._aside(f"the rows of: {sql[:80]}"):
-                for one in params if many else [params]:
-                    self._before(sql, one)
+        if not self._reading and not self._connection.needs_rollback and isinstance(sql, str):
+            bare = _COMMENTS.sub("", sql, count=1)
+            if _WRITES.match(bare):
+                with self._aside(f"the rows of: {bare[:80]}"):
+                    for one in params if many else [params]:
+                        self._before(bare, one)
         return execute(sql, params, many, context)
 
     @contextmanager

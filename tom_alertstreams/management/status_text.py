@@ -69,7 +69,7 @@ def _values(stream: StreamStatus, now: datetime) -> list[str]:
         stream.words,
         "unknown" if stream.lag is None else f"{stream.lag:,}",
         "" if stream.rate is None else f"{stream.rate:,.1f}",
-        "never" if stream.last_alert_at is None else _ago(stream.last_alert_at, now),
+        _last_alert(stream, now),
         "never" if stream.heartbeat is None else _ago(stream.heartbeat, now),
         f"{stream.open_letters:,}",
         f"{stream.waiting_letters:,}",
@@ -90,6 +90,12 @@ def _remarks(stream: StreamStatus, facts: Facts) -> Iterator[str]:
         yield printable(
             f"    {topic.topic} → {topic.handler or 'no handler: its alerts become dead letters'}{behind}{last}"
         )
+
+
+def _last_alert(stream: StreamStatus, now: datetime) -> str:
+    if stream.last_alert_at is None:
+        return "never" if stream.knows_last_alert else "unknown"
+    return _ago(stream.last_alert_at, now)
 
 
 def _ago(then: datetime, now: datetime) -> str:

@@ -285,6 +285,19 @@ class TestFailures:
         assert book.look()
         assert (len(slate.told), len(other.told)) == (1, 1)
 
+    def test_many_silent_servers_outlast_no_claim(self, slate: Slate, clock: Clock) -> None:
+        other = Book(AlarmSettings((slate,)))
+
+        class Silent(Notifier):
+            def tell(self, notice: Notice) -> None:
+                clock.go_on(minutes=1)
+                other.look()
+                raise TimeoutError
+
+        run(state=State.FUSE, ended=timezone.now())
+        assert not Book(AlarmSettings((*[Silent()] * 8, slate))).look()
+        assert len(slate.told) == 1
+
     def test_what_was_claimed_by_a_process_that_died_is_told_by_another(
         self, watched: Book, slate: Slate, clock: Clock
     ) -> None:

@@ -116,7 +116,7 @@ def test_secrets_that_are_no_text_are_left_out(settings: Any) -> None:
         *(
             ({"NOTIFIERS": [{"NAME": name, "OPTIONS": {**options, "TIMEOUT_S": given}}]}, f"TIMEOUT_S is {given!r}")
             for name, options in ((MAIL, ME["OPTIONS"]), (WEBHOOK, {"URL": "https://h.org/x"}))
-            for given in ("ten", 0, -1, None, float("inf"))
+            for given in ("ten", 0, -1, 61, None, float("inf"))
         ),
         ({"NOTIFIERS": [{"NAME": WEBHOOK, "OPTIONS": {"URL": "https://bot:pw@h.org/x"}}]}, "URL has a login"),
         ({"NOTIFIERS": ["no.such.Notifier"]}, "No module named"),

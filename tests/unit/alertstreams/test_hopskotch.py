@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from hop import bson, models
@@ -28,6 +29,7 @@ from tom_alertstreams.alertstreams import hopskotch, silent_servers
 from tom_alertstreams.alertstreams.hopskotch import HopskotchAlertStream, HopskotchKeys, alert_logger, heartbeat_handler
 from tom_alertstreams.conf import DeliverySettings
 from tom_alertstreams.exceptions import ConfigurationError, DecodeError, RejectAlert, RetryLater
+from tom_alertstreams.management.commands import hoptestpub
 from tom_alertstreams.models import Installation
 
 LOGGER = "tom_alertstreams.alertstreams.hopskotch.alert_logger"
@@ -521,6 +523,11 @@ class TestHandlers:
         assert [r.getMessage().partition(" ")[0] for r in caplog.records] == ["2023-11-14T22:13:20+00:00"]
 
 
+def hopskotch_at(servers: str) -> dict[str, Any]:
+    name = "tom_alertstreams.alertstreams.hopskotch.HopskotchAlertStream"
+    return {"NAME": name, "OPTIONS": {"URL": f"kafka://{servers}/", "TOPIC_HANDLERS": {"a": "no.such.handler"}}}
+
+
 class TestHoptestpub:
     def test_publishes(self, broker: ScriptedBroker, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def never(*args: Any, **options: Any) -> None:
@@ -530,10 +537,7 @@ class TestHoptestpub:
         broker.create_topic("tomtoolkit.test")
         settings.ALERT_STREAMS = [
             {"NAME": "no.such.Stream", "OPTIONS": {"TOPIC_HANDLERS": {"a": "b.c"}}},
-            {
-                "NAME": "tom_alertstreams.alertstreams.hopskotch.HopskotchAlertStream",
-                "OPTIONS": {"URL": f"kafka://{broker.bootstrap_servers}/", "TOPIC_HANDLERS": {"a": "no.such.handler"}},
-            },
+            hopskotch_at(broker.bootstrap_servers),
         ]
         out = StringIO()
         call_command("hoptestpub", stdout=out)
@@ -543,6 +547,19 @@ class TestHoptestpub:
         assert headers["_format"] == b"json"
         assert "_test" not in headers
         assert "published to tomtoolkit.test" in out.getvalue()
+
+    def test_says_why_the_broker_did_not_take_it(self, own_broker: ScriptedBroker, settings: Any) -> None:
+        own_broker.create_topic("tomtoolkit.test")
+        own_broker.set_topic_error("tomtoolkit.test", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        settings.ALERT_STREAMS = [hopskotch_at(own_broker.bootstrap_servers)]
+        with pytest.raises(CommandError, match="did not take the message: Broker: Topic authorization failed"):
+            call_command("hoptestpub")
+
+    def test_says_why_there_is_no_broker(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hoptestpub, "_TIMEOUT_S", 2.0)
+        settings.ALERT_STREAMS = [hopskotch_at("127.0.0.1:1")]
+        with pytest.raises(CommandError, match=r"did not take the message: .*(refused|down)"):
+            call_command("hoptestpub")
 
     def test_without_a_stream(self, settings: Any) -> None:
         settings.ALERT_STREAMS = []

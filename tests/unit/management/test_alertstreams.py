@@ -52,6 +52,14 @@ def test_well() -> None:
 
 
 @pytest.mark.usefixtures("_either")
+def test_the_last_alert_of_a_listen_of_ones_own_is_not_known() -> None:
+    run(group_id="", lag=0)
+    _, text = told()
+    assert "unknown" in text
+    assert "never" not in text
+
+
+@pytest.mark.usefixtures("_either")
 def test_what_other_apps_say() -> None:
     run()
     with saying("3 messages \x1b[31mwait"):

@@ -129,6 +129,16 @@ def test_replays_and_dismissals() -> None:
     assert kept(LetterAction, "started", "finished") == [(NEW, NEW), (NEW, None)]
 
 
+def test_runs_of_many_groups() -> None:
+    """SQLite takes no expression of a thousand parts."""
+    names = [f"s{number}" for number in range(1200)]
+    for heartbeat in (OLD, NEW):
+        given = {"group_id": "g", "host": "h", "pid": 1, "heartbeat": heartbeat, "ended": heartbeat}
+        StreamRun.objects.bulk_create(StreamRun(stream=name, **given) for name in names)
+    run("--older-than", "90d", "--really")
+    assert kept(StreamRun, "heartbeat") == [NEW] * 1200
+
+
 def test_only_counts_unless_it_is_really_meant() -> None:
     letter(0, "replayed", OLD)
     letter(1, "open", OLD)

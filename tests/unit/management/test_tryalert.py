@@ -275,6 +275,30 @@ class TestRows:
         assert len(answer["rows_not_shown"]) == 1
         assert "UPDATE effects_effect AS e" in answer["rows_not_shown"][0]
 
+    @pytest.mark.parametrize("comment", ["/* one\n more */ ", "-- one\n", " /* one */ -- more\n  "])
+    def test_plain_sql_behind_a_comment(self, act: Any, comment: str) -> None:
+        Effect.objects.create(topic="topic", partition=0, offset=1)
+
+        def write() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"{comment}UPDATE effects_effect SET note = 'x' WHERE topic = %s", ["topic"])
+
+        found, answer = act(write)
+        assert [row["after"]["note"] for row in found] == ["x"]
+        assert answer["rows_not_shown"] == []
+
+    def test_what_is_written_behind_a_with_is_told(self, act: Any) -> None:
+        Effect.objects.create(topic="topic", partition=0, offset=1)
+
+        def write() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("WITH x AS (SELECT 'y' AS y) SELECT replace(y, 'y', 'z') FROM x")
+                cursor.execute("/* a */ WITH x AS (SELECT 'y' AS y) UPDATE effects_effect SET note = (SELECT y FROM x)")
+
+        found, answer = act(write)
+        assert found == []
+        assert [line.partition(" (SELECT")[0] for line in answer["rows_not_shown"]] == ["the rows of: WITH x AS"]
+
     def test_actions_after_the_commit_do_not_run(self, act: Any) -> None:
         ran: list[int] = []
         _, answer = act(lambda: transaction.on_commit(lambda: ran.append(1)))

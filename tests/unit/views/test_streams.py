@@ -118,6 +118,13 @@ def test_numbers_of_a_card(user: Client) -> None:
     assert f'<time datetime="{at:%Y-%m-%dT%H:%M:%S}Z" title="{at:%Y-%m-%d %H:%M:%S} UTC">3 min ago</time>' in page
 
 
+def test_the_last_alert_of_a_listen_of_ones_own_is_not_known(user: Client) -> None:
+    run(group_id="")
+    assert "<dt>Last alert</dt><dd>unknown</dd>" in text(user)
+    run(group_id="tom")
+    assert "<dt>Last alert</dt><dd>never</dd>" in text(user)
+
+
 def test_counts_of_the_last_24_hours_only() -> None:
     run(topics={"a": {"handler": "h", "lag": 0}})
     count("done", 7, hours_ago=23)

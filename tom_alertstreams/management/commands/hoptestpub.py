@@ -53,13 +53,13 @@ class Command(BaseCommand):
             deadline = time.monotonic() + _TIMEOUT_S
             while len(producer) and time.monotonic() < deadline and not any(e.code() in REFUSALS for e in reported):
                 producer.poll(0.1)
-            waiting = len(producer)
+            if len(producer) or refused:
+                told = [*refused, *(e for e in reported if e.code() in REFUSALS), *reversed(reported)]
+                reason = f": {told[0].str()}" if told else ""
+                raise CommandError(redact(f"{stream.label}: the broker did not take the message{reason}."))
         finally:
-            producer.purge()
+            producer.purge()  # which reports what is left as refused too
             producer.close()
-        if waiting or refused:
-            reason = next((f": {error.str()}" for error in reversed([*reported, *refused])), "")
-            raise CommandError(redact(f"{stream.label}: the broker did not take the message{reason}."))
 
 
 def _hopskotch_stream() -> StreamSettings:
