@@ -90,11 +90,6 @@ class TargetIndex:
         second = next((other for _, other in found[1:] if other is not target), None)
         return Match(target, MatchMethod.POSITION, separation, second)
 
-    @property
-    def named(self) -> set[KnownTarget]:
-        """The Targets that were found by an event, a name or an alias."""
-        return {*self.events.values(), *self.names.values(), *self.aliases.values()}
-
     def add_new(self, target: KnownTarget, report: TargetReport) -> None:
         """A Target that will be created for this report: later reports of the batch find it."""
         self.names.setdefault(target.name, target)
