@@ -167,11 +167,22 @@ class _Cache(Generic[Value]):
             for name in object_ids:
                 self._found.pop((api_url, name), None)
 
+    def clear(self) -> None:
+        """Nothing is known of any object any more."""
+        with self._lock:
+            self._found.clear()
+
 
 #: A mean position hardly moves, and only new Targets take theirs from here.
 _CACHE: Final[_Cache[Position]] = _Cache(_CACHE_SIZE)
 #: When the API did not know an object, in a look-up that was not finished.
 _UNKNOWN: Final[_Cache[float]] = _Cache(_CACHE_SIZE)
+
+
+def forget_positions() -> None:
+    """Ask anew for all objects, as where another API has got an address."""
+    _CACHE.clear()
+    _UNKNOWN.clear()
 
 
 def chunked(names: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from alerce_stream.resolver import Position
+from alerce_stream.resolver import Position, forget_positions
 
 from .stub_light_curves import light_curve
 
@@ -56,6 +56,7 @@ class StubApi:
             target=self._server.serve_forever, args=(0.02,), name="alertstream-stub-api", daemon=True
         )
         self._thread.start()
+        forget_positions()  # its port may have been another one's
 
     @property
     def url(self) -> str:

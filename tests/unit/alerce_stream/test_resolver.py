@@ -180,6 +180,14 @@ def test_nobody_answers() -> None:
         ask_api(["ZTF26aaaaaaa"], url)
 
 
+def test_what_one_stand_in_told_is_not_known_of_the_next() -> None:
+    """Ports come again."""
+    with StubApi({"ZTF26aaaaaaa": Position(150.0, 20.0)}) as first:
+        assert positions_of(["ZTF26aaaaaaa"], ask_api, first.url)
+    with StubApi(), pytest.raises(LookUpUnavailable):
+        positions_of(["ZTF26aaaaaaa"], ask_api, first.url)
+
+
 @pytest.mark.parametrize(
     "item",
     [
